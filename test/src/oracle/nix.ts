@@ -73,7 +73,7 @@ export class Nix implements AsyncDisposable {
       'trusted-public-keys': '',
       'build-users-group': '',
       sandbox: 'false',
-      fsync: 'false',
+      'fsync-metadata': 'false',
       // Its cache of narinfos would hide what a server says now.
       'narinfo-cache-positive-ttl': '0',
       'narinfo-cache-negative-ttl': '0',
@@ -121,12 +121,20 @@ export class Nix implements AsyncDisposable {
 
   /** Instantiates an expression; returns the `.drv` paths. */
   async instantiate(expression: string): Promise<readonly string[]> {
-    return (await this.run('nix-instantiate', ['-E', expression])).split('\n');
+    const lines = (await this.run('nix-instantiate', ['-E', expression])).split('\n');
+    // An output other than the first of all is marked: `….drv!lib`.
+    return lines.map((line) => line.replace(/!.*$/, ''));
   }
 
   /** Where an object of the store really is. */
   realPath(storePath: string): string {
     return storePath.replace(this.storeDir.path, this.realStoreDir);
+  }
+
+  /** Fetches paths from a cache into an empty store, trusting one key: what a user of that cache would do. */
+  async fetchFresh(url: string, publicKey: string, paths: readonly string[]): Promise<ProgramResult> {
+    await using other = await Nix.create({ settings: { 'trusted-public-keys': publicKey } });
+    return await other.try('nix', ['copy', '--from', url, ...paths]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
