@@ -44,6 +44,8 @@ export interface Host {
   readonly storeDir: string;
   environment(name: string): string | undefined;
   home(): string;
+  /** The current directory, which relative search path entries start from. */
+  workingDirectory(): string;
   currentTime(): number;
   /** Prints one line to the user: traces and warnings. */
   log(text: string): void;
