@@ -192,8 +192,10 @@ class Evaluation {
 
 /** Describes an error on standard error as Nix would; one that is not the program's own is told in a line. */
 export function reportEvaluationError(error: unknown, showTrace: boolean): void {
-  if (error instanceof NixError) writeBytes(2, `${formatNixError(error, showTrace)}\n`);
-  else if (error instanceof RangeError && /call stack/.test(error.message)) {
+  if (error instanceof NixError) {
+    writeBytes(2, `${formatNixError(error, showTrace)}\n`);
+    if (error.kind === 'usage') writeBytes(2, "Try 'nix-instantiate --help' for more information.\n");
+  } else if (error instanceof RangeError && /call stack/.test(error.message)) {
     writeBytes(2, 'error: stack overflow (possible infinite recursion)\n');
   } else writeBytes(2, `error: ${toByteText(error instanceof Error ? error.message : String(error))}\n`);
 }

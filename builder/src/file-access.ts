@@ -69,6 +69,9 @@ export class FileAccess {
       const entries = readdirSync(toFsPath(path), { withFileTypes: true, encoding: 'latin1' });
       return entries.map((entry) => [entry.name, typeOfEntry(entry)]);
     } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') {
+        throw new NixError('other', `'${path}' is not a directory`);
+      }
       throw systemError(error, 'reading directory', path);
     }
   }

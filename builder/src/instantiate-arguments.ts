@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
 import { parseNixPath, parseSearchPathEntry, type SearchPathEntry } from './eval/search-path.js';
 import type {
@@ -211,11 +212,12 @@ function environmentSearchPath(surroundings: CommandSurroundings, settings: Muta
   }
   if (settings.restrictEval) return [];
   const profiles = '/nix/var/nix/profiles/per-user/root/channels';
-  return [
+  const usual = [
     { prefix: '', path: `${surroundings.home}/.nix-defexpr/channels` },
     { prefix: 'nixpkgs', path: `${profiles}/nixpkgs` },
     { prefix: '', path: profiles },
   ];
+  return usual.filter(({ path }) => existsSync(path));
 }
 
 /**

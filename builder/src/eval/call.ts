@@ -8,6 +8,7 @@ import { printForError } from './print-value.js';
 import { sym, symbolName } from './symbols.js';
 import { describeType } from './types.js';
 import {
+  applications,
   type Env,
   force,
   Lambda,
@@ -214,6 +215,9 @@ const applyOne: Code = (payload, pos = noPos) =>
 const applyTwo: Code = (payload, pos = noPos) =>
   callFunction(force(payload[0] as Slot, pos), [payload[1] as Slot, payload[2] as Slot], pos);
 
+applications.add(applyOne);
+applications.add(applyTwo);
+
 /** The application of a function to an argument, not evaluated yet. */
 export function delayCall(callee: Slot, argument: Slot): Thunk {
   return new Thunk(applyOne, [callee, argument]);
@@ -227,4 +231,12 @@ export function delayCall2(callee: Slot, first: Slot, second: Slot): Thunk {
 /** A slot for `compute`, called when the value is first needed. */
 export function delayed(compute: () => Value): Thunk {
   return new Thunk(() => compute(), []);
+}
+
+/** Where a value says it is from, without evaluating it: its literal, or the function it is an application of. */
+export function ownPosition(slot: Slot): Pos {
+  const value = slot instanceof Thunk ? (slot.peek() ?? slot.applied) : slot;
+  if (value instanceof Attrs) return value.pos;
+  if (value instanceof Lambda) return value.code.expr.pos;
+  return value instanceof Thunk ? ownPosition(value) : noPos;
 }

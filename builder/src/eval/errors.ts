@@ -18,22 +18,27 @@ export type NixErrorKind =
   | 'usage'
   | 'other';
 
-/** One line of an evaluation trace. `always` ones are shown without `--show-trace`. */
+/**
+ * One line of an evaluation trace, and the lines inside it. `always` ones are shown without `--show-trace`.
+ * A linked list, because a failed value keeps the trace it had: errors share their tails.
+ */
 export interface Trace {
   readonly pos: Pos;
   readonly text: string;
   readonly always: boolean;
+  readonly inner: Trace | undefined;
 }
 
 /**
  * An error of the Nix program being evaluated. `text` (bytes, see byte-text) is the message without position
- * or trace; `traces` run from the innermost outwards. `formatNixError` makes of it what Nix prints.
+ * or trace. `formatNixError` makes of it what Nix prints.
  */
 export class NixError extends Error {
   readonly kind: NixErrorKind;
   readonly text: string;
   pos: Pos;
-  readonly traces: Trace[] = [];
+  /** The outermost line of the trace so far. */
+  outermost: Trace | undefined;
   suggestions: readonly string[] = [];
   /** The thunk an infinite recursion ran into, so that its first evaluation can mark the entry. */
   thunk: object | undefined;
@@ -48,8 +53,16 @@ export class NixError extends Error {
 
   /** Adds one trace line around what was recorded so far. */
   trace(pos: Pos, text: string, always = false): this {
-    this.traces.push({ pos, text, always });
+    this.outermost = { pos, text, always, inner: this.outermost };
     return this;
+  }
+
+  /** The same error to be thrown once more: with the trace of the first time, which it adds to no further. */
+  replay(): NixError {
+    const error = new NixError(this.kind, this.text, this.pos);
+    error.outermost = this.outermost;
+    error.suggestions = this.suggestions;
+    return error;
   }
 
   /** Adds the close matches of `query` among `names`, as "Did you mean". */

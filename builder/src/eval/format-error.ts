@@ -2,6 +2,9 @@ import { ELLIPSIS } from './byte-text.js';
 import { NixError, type Trace } from './errors.js';
 import { formatOrigin, type Pos, resolvePosition, sourceLines } from './positions.js';
 
+/** Marks the end of a message that ends in a line end, which is then printed as an empty line. */
+export const MESSAGE_END = '\0';
+
 const ellipsisIndent = '  ';
 
 function codeLine(number: number, line: string): string {
@@ -65,8 +68,7 @@ class TracePrinter {
 function formatTraces(error: NixError, showTrace: boolean): string {
   const printer = new TracePrinter();
   let truncated = false;
-  for (let i = error.traces.length - 1; i >= 0; i--) {
-    const trace = error.traces[i]!;
+  for (let trace = error.outermost; trace !== undefined; trace = trace.inner) {
     if (trace.text === '') continue;
     if (!showTrace && printer.count > 3) truncated = true;
     if (!truncated || trace.always) printer.add(trace);
@@ -114,10 +116,9 @@ function expandTabs(text: string): string {
 function describe(error: NixError, level: 'error' | 'warning', showTrace: boolean): string {
   const heading = `${level}: `;
   let text = '';
-  if (error.traces.some((trace) => trace.text !== '')) text += `${formatTraces(error, showTrace)}\n${heading}`;
-  else if (error.traces.length > 0) text += `\n${heading}`;
+  if (error.outermost !== undefined) text += `${formatTraces(error, showTrace)}\n${heading}`;
   text += `${error.text}\n${formatPlace('', error.pos)}${formatSuggestions(error.suggestions)}`;
-  return expandTabs(withHeading(heading, text.replace(/[ \t\r\n]+$/, '')));
+  return expandTabs(withHeading(heading, text.replace(/[ \t\r\n]+$/, '')).replaceAll(MESSAGE_END, ''));
 }
 
 /** An error as Nix prints it, without a final line end (bytes). */

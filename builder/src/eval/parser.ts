@@ -37,6 +37,14 @@ export interface ParseOptions {
   readonly warnOr?: (start: Pos, end: Pos) => void;
 }
 
+const lintNames = {
+  lintUrlLiterals: 'lint-url-literals',
+  lintShortPathLiterals: 'lint-short-path-literals',
+  lintAbsolutePathLiterals: 'lint-absolute-path-literals',
+} as const;
+
+type LintSetting = keyof typeof lintNames;
+
 const PREC_NOT = 7;
 const PREC_NEGATE = 12;
 
@@ -607,16 +615,18 @@ class Parser {
   private parseUri(): Expr {
     const token = this.at++;
     const text = this.text(token);
-    this.lint(this.options.lintUrlLiterals, token, (fatal) => {
+    this.lint('lintUrlLiterals', token, (fatal) => {
       const verdict = fatal ? 'disallowed' : 'discouraged';
       return `URL literals are ${verdict}. Consider using a string literal "${text}" instead`;
     });
     return { kind: 'string', value: text };
   }
 
-  private lint(level: LintLevel | undefined, token: number, message: (fatal: boolean) => string): void {
+  private lint(setting: LintSetting, token: number, message: (fatal: boolean) => string): void {
+    const level = this.options[setting];
     if (level === undefined || level === 'ignore') return;
-    const error = new NixError('parse', message(level === 'fatal'), this.pos(token));
+    const text = `${message(level === 'fatal')} (${lintNames[setting]})`;
+    const error = new NixError('parse', text, this.pos(token));
     if (level === 'fatal') throw error;
     this.options.warn?.(error);
   }
@@ -664,7 +674,7 @@ class Parser {
         parts.push({ pos: this.pos(token), expr: this.parseInterpolation() });
       } else {
         if (kind !== CH.quote) {
-          this.unexpected(interpolated || parts.length > 0 ? [CH.quote] : [T.Str, T.DollarCurly, CH.quote]);
+          this.unexpected([CH.quote]);
         }
         this.at++;
         break;
@@ -710,7 +720,7 @@ class Parser {
         throw new NixError('other', `the path '${text}' can not be resolved in pure mode`);
       }
       this.lint(
-        this.options.lintAbsolutePathLiterals,
+        'lintAbsolutePathLiterals',
         token,
         () =>
           `home path literals are not portable. Consider replacing path literal '${text}' by a string, relative path, or parameter`,
@@ -719,7 +729,7 @@ class Parser {
     }
     if (text.startsWith('/')) {
       this.lint(
-        this.options.lintAbsolutePathLiterals,
+        'lintAbsolutePathLiterals',
         token,
         () =>
           `absolute path literals are not portable. Consider replacing path literal '${text}' by a string, relative path, or parameter`,
@@ -728,7 +738,7 @@ class Parser {
     }
     if (!text.startsWith('.')) {
       this.lint(
-        this.options.lintShortPathLiterals,
+        'lintShortPathLiterals',
         token,
         () => `relative path literal '${text}' should be prefixed with '.' for clarity: './${text}'`,
       );

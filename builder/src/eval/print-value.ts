@@ -232,9 +232,11 @@ export function printPlain(slot: Slot, seen = new Set<object>(), depth = 0): str
   if (value instanceof NixFloat) return formatFloat(value.value);
   if (value instanceof NixPath) return value.path;
   if (Array.isArray(value)) {
+    // A list is known by the place that holds it, a set by itself: that is how Nix tells repetitions.
+    const identity = slot as object;
     if (value.length > 0) {
-      if (seen.has(value)) return mark('repeated');
-      seen.add(value);
+      if (seen.has(identity)) return mark('repeated');
+      seen.add(identity);
     }
     const items: string[] = [];
     for (const item of value) items.push(`${printPlain(item, seen, depth + 1)} `);

@@ -126,10 +126,15 @@ const blackhole: Code = () => {
   throw new NixError('infinite-recursion', 'infinite recursion encountered');
 };
 
+/** Stands in for the code of a thunk whose evaluation failed: it fails again in the same way. */
+const failed: Code = () => {
+  throw new NixError('other', 'a failed value was evaluated');
+};
+
 /** A value not computed yet: `code` over the scope in `payload`; once computed, no code and the value. */
 export class Thunk {
   private code: Code | null;
-  private payload: Env | Value | undefined;
+  private payload: Env | Value | NixError | undefined;
 
   constructor(code: Code, env: Env) {
     this.code = code;
@@ -148,6 +153,9 @@ export class Thunk {
       error.thunk = this;
       throw error;
     }
+    if (code === failed) {
+      throw (this.payload as NixError).replay();
+    }
     const env = this.payload as Env;
     this.code = blackhole;
     this.payload = undefined;
@@ -155,17 +163,26 @@ export class Thunk {
     try {
       value = code(env, pos);
     } catch (error) {
-      this.code = code;
-      this.payload = env;
-      if (error instanceof NixError && error.thunk === this) {
-        error.trace(noPos, 'entering the infinite recursion', true);
-        error.thunk = undefined;
-      }
+      this.fail(error, code, env);
       throw error;
     }
     this.code = null;
     this.payload = value;
     return value;
+  }
+
+  private fail(error: unknown, code: Code, env: Env): void {
+    if (!(error instanceof NixError)) {
+      this.code = code;
+      this.payload = env;
+      return;
+    }
+    if (error.thunk === this) {
+      error.trace(noPos, 'entering the infinite recursion', true);
+      error.thunk = undefined;
+    }
+    this.code = failed;
+    this.payload = error;
   }
 
   /** The value if it is there already. */
@@ -176,7 +193,16 @@ export class Thunk {
   get isBeingEvaluated(): boolean {
     return this.code === blackhole;
   }
+
+  /** What is applied, if the thunk is an application made by a builtin. */
+  get applied(): Slot | undefined {
+    const { code, payload } = this;
+    return code !== null && applications.has(code) ? ((payload as Env)[0] as Slot) : undefined;
+  }
 }
+
+/** The codes of applications that builtins make, such as the elements `map` gives. */
+export const applications = new Set<Code>();
 
 /** The value of a slot, computing it if need be. */
 export function force(slot: Slot, pos: Pos = noPos): Value {

@@ -1,5 +1,5 @@
 import { Attrs, AttrsBuilder } from '../attrs.js';
-import { call1 } from '../call.js';
+import { call1, ownPosition } from '../call.js';
 import { coerceToString } from '../coerce.js';
 import { ContextCollector } from '../context.js';
 import { lessThan } from '../equality.js';
@@ -15,25 +15,19 @@ import {
 } from '../force.js';
 import { formatWarning } from '../format-error.js';
 import { machine } from '../machine.js';
-import { noPos, type Pos } from '../positions.js';
+import { noPos } from '../positions.js';
 import { printForError, printValue } from '../print-value.js';
 import { sym, symbolName } from '../symbols.js';
-import { force, isInt, isString, type Slot, stringText, Thunk, type Value } from '../values.js';
+import { force, isInt, isString, type Slot, stringText, type Value } from '../values.js';
 import { type Builtin, define, defineUntraced } from './define.js';
-
-/** Where a value says it is from, for messages about it. */
-function ownPosition(slot: Slot): Pos {
-  const value = slot instanceof Thunk ? slot.peek() : slot;
-  if (value instanceof Attrs) return value.pos;
-  return noPos;
-}
 
 /** Evaluates a value and everything in it. */
 export function forceDeep(root: Slot): Value {
   const seen = new Set<Slot>();
   const visit = (slot: Slot): void => {
-    enterDepth(ownPosition(slot));
-    const value = force(slot);
+    const pos = ownPosition(slot);
+    enterDepth(pos);
+    const value = force(slot, pos);
     const container = value instanceof Attrs || Array.isArray(value);
     if (container && !seen.has(value)) {
       seen.add(value);

@@ -369,7 +369,8 @@ function fromJson(slot: Slot): Value {
   try {
     return jsonToValue(text);
   } catch (error) {
-    throw traced(error, noPos, 'while decoding a JSON string');
+    const malformed = error instanceof NixError && error.text.startsWith('[json.exception');
+    throw malformed ? traced(error, noPos, 'while decoding a JSON string') : error;
   }
 }
 

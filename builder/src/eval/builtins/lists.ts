@@ -1,5 +1,5 @@
 import { AttrsBuilder } from '../attrs.js';
-import { call1, call2, callFunction, delayCall } from '../call.js';
+import { call1, call2, callFunction, delayCall, ownPosition } from '../call.js';
 import { concatLists } from '../compile-operators.js';
 import { equalValues, lessThan } from '../equality.js';
 import { NixError } from '../errors.js';
@@ -167,7 +167,9 @@ function concatMap(callee: Slot, slot: Slot): Value {
   const context = 'while evaluating the return value of the function passed to builtins.concatMap';
   const result: Slot[] = [];
   for (const item of listArgument(slot, 'second', 'concatMap')) {
-    for (const value of forceList(call1(called, item, noPos), noPos, context)) result.push(value);
+    const values = call1(called, item, noPos);
+    const pos = ownPosition(values) || ownPosition(called);
+    for (const value of forceList(values, pos, context)) result.push(value);
   }
   return result;
 }

@@ -6,6 +6,7 @@ import { coerceToString, forceStringWith, makeString } from '../coerce.js';
 import { ContextCollector } from '../context.js';
 import { NixError } from '../errors.js';
 import { forceAttrs, forceInt, forceList, forceString, forceStringNoContext, requireAttr } from '../force.js';
+import { machine } from '../machine.js';
 import { noPos } from '../positions.js';
 import { compileRegex, type Regex } from '../regex.js';
 import { RegexError } from '../regex-parse.js';
@@ -92,6 +93,9 @@ function convertHash(slot: Slot): Value {
       'usage',
       `unknown hash format '${format}', expect 'base16', 'base32', 'base64', or 'sri'`,
     );
+  }
+  if (format === 'base32') {
+    machine.host.log('warning: "base32" is a deprecated alias for hash format "nix32".');
   }
   const notation = formats[format as keyof typeof formats];
   return parseNixHash(hash, algorithm).format(notation, { prefix: false });

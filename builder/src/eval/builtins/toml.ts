@@ -3,6 +3,7 @@ import { AttrsBuilder } from '../attrs.js';
 import { fromByteText, toByteText } from '../byte-text.js';
 import { NixError } from '../errors.js';
 import { forceStringNoContext } from '../force.js';
+import { MESSAGE_END } from '../format-error.js';
 import { machine } from '../machine.js';
 import { noPos } from '../positions.js';
 import { intern } from '../symbols.js';
@@ -40,7 +41,7 @@ function timestamp(date: TomlDate): Value {
 function convert(value: TomlValue): Slot {
   if (typeof value === 'string') return text(value);
   if (typeof value === 'bigint') {
-    if (!fitsInt64(value)) throw fail('integer out of range');
+    if (!fitsInt64(value)) throw new RangeError('integer out of range');
     return normalizeInt(value);
   }
   if (typeof value === 'number') return new NixFloat(value);
@@ -68,7 +69,7 @@ function overflowMessage(source: string): string | undefined {
     const margin = ' '.repeat(number.length + 1);
     return (
       '[error] toml::parse_dec_integer: too large integer: current max digits = 2^63\n' +
-      ` --> fromTOML\n${margin} |\n ${number} | ${line}\n${margin} | ${' '.repeat(line.length)}^-- must be < 2^63\n`
+      ` --> fromTOML\n${margin} |\n ${number} | ${line}\n${margin} | ${' '.repeat(line.length)}^-- must be < 2^63\n${MESSAGE_END}`
     );
   }
   return undefined;
@@ -84,11 +85,11 @@ function fromToml(slot: Slot): Value {
   const decoded = fromByteText(source);
   try {
     table = parse(decoded, { integersAsBigInt: true });
+    return convertTable(table);
   } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
+    if (!(error instanceof TomlError || error instanceof RangeError)) throw error;
     throw fail(toByteText(overflowMessage(decoded) ?? error.message));
   }
-  return convertTable(table);
 }
 
 /** `fromTOML`. */
