@@ -1,6 +1,7 @@
-import type { CCtx } from 'zstd-napi/binding.js';
+import type { CCtx, EndDirective } from 'zstd-napi/binding.js';
 import { OUTPUT_SIZE, type StepCodec } from './codec-step.js';
 import { openZstdContext, zstd } from './codec-zstd.js';
+import { LarderError } from './errors.js';
 import { formatSeekTable, type SeekEntry } from './seek-table.js';
 
 /**
@@ -14,7 +15,7 @@ export interface SeekableZstdOptions {
   readonly level?: number;
   /** Uncompressed bytes in a frame; 16 MiB by default. */
   readonly frameSize?: number;
-  /** Uncompressed bytes in all, if known: the frames' headers then say their sizes. */
+  /** Uncompressed bytes in all, if known: the frames' headers then say their sizes. Any other is `size-mismatch`. */
   readonly size?: number;
 }
 
@@ -36,6 +37,7 @@ export class SeekableZstdEncoder implements StepCodec {
   readonly #context: CCtx;
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_SIZE);
   readonly #frameSize: number;
+  readonly #size: number | undefined;
   readonly #entries: SeekEntry[] = [];
   /** The last bytes put out, for the checksum. */
   readonly #last = Buffer.alloc(4);
@@ -46,6 +48,7 @@ export class SeekableZstdEncoder implements StepCodec {
   constructor(options: SeekableZstdOptions = {}) {
     this.#context = openZstdContext(options);
     this.#frameSize = options.frameSize ?? FRAME_SIZE;
+    this.#size = options.size;
     this.#left = options.size;
   }
 
@@ -62,6 +65,7 @@ export class SeekableZstdEncoder implements StepCodec {
 
   *end(): Generator<Uint8Array> {
     // Even nothing gets a frame: a file without one is not zstd.
+    if (this.#left !== undefined && this.#left > 0) throw this.#mismatch();
     if (this.#frameContent > 0 || this.#entries.length === 0) yield* this.#endFrame();
     yield formatSeekTable(this.#entries);
   }
@@ -70,6 +74,7 @@ export class SeekableZstdEncoder implements StepCodec {
 
   #pledge(): void {
     if (this.#left === undefined) return;
+    if (this.#left === 0) throw this.#mismatch();
     const size = Math.min(this.#left, this.#frameSize);
     this.#context.setPledgedSrcSize(size);
     this.#left -= size;
@@ -78,7 +83,7 @@ export class SeekableZstdEncoder implements StepCodec {
   *#compress(input: Uint8Array): Generator<Uint8Array> {
     const proceed = zstd().EndDirective.continue;
     for (let rest = input; rest.length > 0; ) {
-      const [, produced, consumed] = this.#context.compressStream2(this.#output, rest, proceed);
+      const [, produced, consumed] = this.#step(rest, proceed);
       rest = rest.subarray(consumed);
       if (produced > 0) yield this.#put(produced);
     }
@@ -87,7 +92,7 @@ export class SeekableZstdEncoder implements StepCodec {
   *#endFrame(): Generator<Uint8Array> {
     const finish = zstd().EndDirective.end;
     for (let left = 1; left > 0; ) {
-      const [remaining, produced] = this.#context.compressStream2(this.#output, NO_BYTES, finish);
+      const [remaining, produced] = this.#step(NO_BYTES, finish);
       left = remaining;
       if (produced > 0) yield this.#put(produced);
     }
@@ -98,6 +103,19 @@ export class SeekableZstdEncoder implements StepCodec {
     });
     this.#frameCompressed = 0;
     this.#frameContent = 0;
+  }
+
+  #step(input: Uint8Array, directive: EndDirective): [left: number, produced: number, consumed: number] {
+    try {
+      return this.#context.compressStream2(this.#output, input, directive);
+    } catch (error) {
+      if (error instanceof Error && error.message.includes('Src size')) throw this.#mismatch();
+      throw error;
+    }
+  }
+
+  #mismatch(): LarderError<'size-mismatch'> {
+    return new LarderError('size-mismatch', `the stream has other than the ${this.#size} bytes announced`);
   }
 
   #put(produced: number): Uint8Array {

@@ -12,7 +12,7 @@ export interface JobContext {
   readonly input: AsyncIterable<Uint8Array>;
   /** Aborted when the pool's caller gave up. Jobs that do not read input check it after `breathe`. */
   readonly signal: AbortSignal;
-  /** Sends output, copying it. Gives a promise to await when the reader is behind. */
+  /** Sends output, copying it. Gives a promise to await when the reader is behind; throws once the job was aborted. */
   write(chunk: Uint8Array): Promise<void> | undefined;
   /**
    * Lets messages and other jobs in if this one kept the thread for long: to be awaited, when it gives a promise,
@@ -82,6 +82,7 @@ class WorkerJob implements JobContext {
   }
 
   write(chunk: Uint8Array): Promise<void> | undefined {
+    this.signal.throwIfAborted();
     return this.#output.write(chunk);
   }
 
@@ -112,9 +113,6 @@ class WorkerJob implements JobContext {
         break;
       case 'output-taken':
         this.#output.acknowledge(message.size);
-        break;
-      case 'output-unwanted':
-        this.#output.stop();
         break;
       case 'abort':
         this.#output.stop();

@@ -17,12 +17,17 @@ export interface RunOptions {
   readonly input?: AsyncIterable<Uint8Array>;
   /** Buffers in the parameters to hand over rather than copy. */
   readonly transfer?: readonly ArrayBuffer[];
+  /** For a job that another one under way waits for: it is not queued behind those that would wait for it. */
+  readonly nested?: boolean;
   readonly signal?: AbortSignal;
 }
 
 /** A job under way. */
 export interface RunningJob<Result> {
-  /** What the job writes. Unless it is read, a job that writes much waits. Chunks are the reader's to keep. */
+  /**
+   * What the job writes. Unless it is read, a job that writes much waits; a reader that leaves the loop early aborts
+   * the job (`job-abandoned`). Chunks are the reader's to keep.
+   */
   readonly output: AsyncIterable<Uint8Array>;
   /** Settles once the worker is done with the job, also after an abort: then nothing runs on behind it. */
   readonly result: Promise<Result>;
@@ -68,7 +73,8 @@ export class WorkerPool<Jobs extends JobTable> {
     if (this.#closed) {
       job.settle(new LarderError('worker-pool-closed', 'the worker pool was closed; make a new one'));
     } else if (!job.isSettled) {
-      this.#queue.push(job);
+      if (options.nested) this.#chooseThread(Infinity)!.start(job);
+      else this.#queue.push(job);
       this.#dispatch();
     }
     return job as RunningJob<unknown> as RunningJob<Jobs[Name]['result']>;
@@ -89,7 +95,7 @@ export class WorkerPool<Jobs extends JobTable> {
 
   #dispatch(): void {
     while (this.#queue.length > 0) {
-      const thread = this.#chooseThread();
+      const thread = this.#chooseThread(this.#jobsPerWorker);
       if (thread === undefined) return;
       const job = this.#queue.shift()!;
       // It may have been aborted while it waited.
@@ -97,8 +103,8 @@ export class WorkerPool<Jobs extends JobTable> {
     }
   }
 
-  /** An idle thread, else a new one, else the one with the fewest jobs. */
-  #chooseThread(): PoolThread | undefined {
+  /** An idle thread, else a new one, else the one with the fewest jobs if they are fewer than `most`. */
+  #chooseThread(most: number): PoolThread | undefined {
     let best: PoolThread | undefined;
     for (const thread of this.#threads) if (best === undefined || thread.load < best.load) best = thread;
     if (best?.load === 0) return best;
@@ -113,7 +119,7 @@ export class WorkerPool<Jobs extends JobTable> {
       this.#threads.add(thread);
       return thread;
     }
-    return best !== undefined && best.load < this.#jobsPerWorker ? best : undefined;
+    return best !== undefined && best.load < most ? best : undefined;
   }
 }
 
@@ -132,7 +138,8 @@ class PoolThread {
 
   constructor(module: URL, events: ThreadEvents) {
     this.#events = events;
-    this.#worker = new Worker(module);
+    // The process's own flags are about its own entry; some (--input-type) would keep a thread from starting.
+    this.#worker = new Worker(module, { execArgv: [] });
     this.#worker.unref();
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (error) => {
@@ -209,7 +216,7 @@ class PoolJob implements RunningJob<unknown> {
     );
     this.output = new ByteReceiver(
       ({ length }) => this.#post({ type: 'output-taken', id, size: length }, []),
-      { lend: false, onReturn: () => this.#post({ type: 'output-unwanted', id }, []) },
+      { lend: false, onReturn: () => this.#giveUp(abandoned()) },
     );
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -244,7 +251,7 @@ class PoolJob implements RunningJob<unknown> {
     try {
       for await (const chunk of input) {
         await this.#input.write(chunk);
-        if (this.#settled) return;
+        if (this.#settled || this.#ownError !== undefined) return;
       }
       await this.#input.whenOpen();
       const bytes = this.#input.takeRest();
@@ -256,12 +263,14 @@ class PoolJob implements RunningJob<unknown> {
     }
   }
 
-  readonly #abort = (): void => {
-    this.#ownError ??= { error: this.#options.signal?.reason };
+  readonly #abort = (): void => this.#giveUp(this.#options.signal?.reason);
+
+  #giveUp(error: unknown): void {
+    this.#ownError ??= { error };
     if (!this.#started) this.settle(this.#ownError.error);
     else this.#post({ type: 'abort', id: this.id }, []);
     this.#input.stop();
-  };
+  }
 
   receive(message: FromWorker): void {
     switch (message.type) {
@@ -296,4 +305,8 @@ class PoolJob implements RunningJob<unknown> {
     this.#input.stop();
     this.#options.signal?.removeEventListener('abort', this.#abort);
   }
+}
+
+function abandoned(): LarderError<'job-abandoned'> {
+  return new LarderError('job-abandoned', "the reader of a job's output stopped before its end");
 }

@@ -7,8 +7,6 @@ export type ToWorker =
   | { readonly type: 'input-end'; readonly id: number; readonly bytes: Uint8Array | undefined }
   | { readonly type: 'input-failed'; readonly id: number; readonly error: ErrorImage }
   | { readonly type: 'output-taken'; readonly id: number; readonly size: number }
-  /** Nobody reads the output any more. */
-  | { readonly type: 'output-unwanted'; readonly id: number }
   | { readonly type: 'abort'; readonly id: number };
 
 /** What a worker says to its pool. */
