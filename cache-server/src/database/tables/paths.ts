@@ -1,0 +1,102 @@
+import type { Kysely, Selectable } from 'kysely';
+import { inBatches } from '../batches.js';
+import type { Schema } from '../schema.js';
+
+/** The store paths a cache serves. */
+export interface PathsTable {
+  cache_id: number;
+  /** The 32 characters narinfos are found by. */
+  hash_part: string;
+  /** What follows them in the base name. */
+  name: string;
+  nar_hash: string;
+  nar_size: number;
+  deriver: string | null;
+  ca: string | null;
+  /** The narinfo as it is in the bucket, ready to be sent. */
+  narinfo: string;
+  created_at: number;
+}
+
+export type PathRow = Selectable<PathsTable>;
+
+/** The narinfo of the path with this hash part. */
+export async function queryNarInfoText(
+  db: Kysely<Schema>,
+  cacheId: number,
+  hashPart: string,
+): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('paths')
+    .select('narinfo')
+    .where('cache_id', '=', cacheId)
+    .where('hash_part', '=', hashPart)
+    .executeTakeFirst();
+  return row?.narinfo;
+}
+
+/** Those of `hashParts` that the cache serves, by hash part. */
+export async function queryPaths(
+  db: Kysely<Schema>,
+  cacheId: number,
+  hashParts: readonly string[],
+): Promise<Map<string, PathRow>> {
+  const rows = await inBatches(hashParts, (batch) =>
+    db
+      .selectFrom('paths')
+      .selectAll()
+      .where('cache_id', '=', cacheId)
+      .where('hash_part', 'in', batch)
+      .execute(),
+  );
+  return new Map(rows.map((row) => [row.hash_part, row]));
+}
+
+/** The names of those of `hashParts` that the cache serves: cheaper than the rows. */
+export async function queryPathNames(
+  db: Kysely<Schema>,
+  cacheId: number,
+  hashParts: readonly string[],
+): Promise<Map<string, string>> {
+  const rows = await inBatches(hashParts, (batch) =>
+    db
+      .selectFrom('paths')
+      .select(['hash_part', 'name'])
+      .where('cache_id', '=', cacheId)
+      .where('hash_part', 'in', batch)
+      .execute(),
+  );
+  return new Map(rows.map((row) => [row.hash_part, row.name]));
+}
+
+/** Whether the row was new: another replica may have published the path meanwhile. */
+export async function insertPath(db: Kysely<Schema>, path: PathRow): Promise<boolean> {
+  const inserted = await db
+    .insertInto('paths')
+    .values(path)
+    .onConflict((conflict) => conflict.columns(['cache_id', 'hash_part']).doNothing())
+    .executeTakeFirst();
+  return Number(inserted.numInsertedOrUpdatedRows ?? 0) > 0;
+}
+
+export async function updateNarInfoText(
+  db: Kysely<Schema>,
+  path: { readonly cacheId: number; readonly hashPart: string },
+  narinfo: string,
+): Promise<void> {
+  await db
+    .updateTable('paths')
+    .set({ narinfo })
+    .where('cache_id', '=', path.cacheId)
+    .where('hash_part', '=', path.hashPart)
+    .execute();
+}
+
+export async function countPaths(db: Kysely<Schema>, cacheId: number): Promise<number> {
+  const { count } = await db
+    .selectFrom('paths')
+    .select((query) => query.fn.countAll().as('count'))
+    .where('cache_id', '=', cacheId)
+    .executeTakeFirstOrThrow();
+  return Number(count);
+}
