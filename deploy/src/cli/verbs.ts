@@ -1,0 +1,20 @@
+import type { Command } from 'commander';
+
+/** A module behind a verb: makes the command, options and action and all. */
+export interface VerbModule {
+  readonly createCommand: () => Command;
+}
+
+export interface Verb {
+  /** One line for the list of verbs. */
+  readonly summary: string;
+  /** Loads the verb's code; nothing of it is read before it is asked for. */
+  readonly load: () => Promise<VerbModule>;
+}
+
+/** Every verb of the executable, in the order `larder --help` shows. */
+export const verbs: Readonly<Record<string, Verb>> = {
+  hash: { summary: 'hash files and trees, convert hashes', load: () => import('./hash.js') },
+  key: { summary: 'make signing keys', load: () => import('./key.js') },
+  nar: { summary: 'write, restore and look into archives', load: () => import('./nar.js') },
+};

@@ -1,0 +1,9 @@
+/** What the executable itself takes from its environment; the rooms read theirs in their own `config.ts`. */
+export interface CliEnvironment {
+  /** `LARDER_DEBUG`: show the stack of an error. */
+  readonly debug: boolean;
+}
+
+export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env): CliEnvironment {
+  return { debug: (environment.LARDER_DEBUG ?? '') !== '' };
+}

@@ -1,0 +1,47 @@
+/** Everything the tests read from the environment is read here. */
+
+/** Where a running S3 engine is and how to get in. */
+export interface S3Endpoint {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
+/** Where a running PostgreSQL server is: a `postgres://` URL of an administrator, without a database. */
+export interface PostgresEndpoint {
+  readonly url: string;
+}
+
+/** Engines that `test/run.mjs` started once for the whole run; a test file run by itself starts its own. */
+export interface SharedEngines {
+  readonly s3?: S3Endpoint;
+  readonly postgres?: PostgresEndpoint;
+}
+
+const enginesVariable = 'LARDER_TEST_ENGINES';
+
+/** The engines of the run, as the process that started them passed them on. */
+export function sharedEngines(): SharedEngines {
+  return JSON.parse(process.env[enginesVariable] ?? '{}') as SharedEngines;
+}
+
+/** The environment that passes `engines` on to test processes. */
+export function formatSharedEngines(engines: SharedEngines): Readonly<Record<string, string>> {
+  return { [enginesVariable]: JSON.stringify(engines) };
+}
+
+/** In CI nothing may be missing: what is a skip on a developer's machine is a failure there. */
+export function isCi(): boolean {
+  return (process.env.CI ?? '') !== '' && process.env.CI !== 'false';
+}
+
+/** The folders of the PATH. */
+export function searchPath(): readonly string[] {
+  return (process.env.PATH ?? '').split(':').filter((folder) => folder !== '');
+}
+
+/** The environment for stock programs: the PATH, and nothing that could tie them to this user or machine. */
+export function neutralEnvironment(home: string): Readonly<Record<string, string>> {
+  return { PATH: searchPath().join(':'), HOME: home, LC_ALL: 'C.UTF-8', TZ: 'UTC' };
+}
