@@ -60,7 +60,8 @@ export class DiskStorage implements ObjectStorage {
     return {
       size,
       publish: async (key) => {
-        await this.#rename(temporary, this.#path(key)).catch((error: unknown) => {
+        const path = this.#path(key);
+        await this.#rename(temporary, path).catch((error: unknown) => {
           throw failed(`cannot write ${key}`, error);
         });
         published = true;
@@ -100,8 +101,9 @@ export class DiskStorage implements ObjectStorage {
   }
 
   async head(key: string): Promise<ObjectInfo | undefined> {
+    const path = this.#path(key);
     try {
-      const { size, mtime } = await stat(this.#path(key));
+      const { size, mtime } = await stat(path);
       return { key, size, modified: mtime };
     } catch (error) {
       if (isAbsence(error)) return undefined;

@@ -106,9 +106,9 @@ export class S3Storage implements ObjectStorage {
     if (second.done === true) return this.#stagedInMemory(first.value ?? Buffer.alloc(0), options);
     const target = options.key ?? `${STAGING_PREFIX}/${randomUUID()}`;
     const upload = await MultipartUpload.create(this.#client, {
+      ...options,
       bucket: this.#bucket,
       key: this.#prefix + (options.key === undefined ? target : checkKey(target)),
-      ...options,
     });
     try {
       await upload.add(first.value);
