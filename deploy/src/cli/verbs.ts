@@ -14,6 +14,8 @@ export interface Verb {
 
 /** Every verb of the executable, in the order `larder --help` shows. */
 export const verbs: Readonly<Record<string, Verb>> = {
+  serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
+  admin: { summary: "look after a server's database and storage", load: () => import('./admin.js') },
   hash: { summary: 'hash files and trees, convert hashes', load: () => import('./hash.js') },
   key: { summary: 'make signing keys', load: () => import('./key.js') },
   nar: { summary: 'write, restore and look into archives', load: () => import('./nar.js') },

@@ -208,9 +208,24 @@ async function contract(t: TestContext, subject: Subject): Promise<void> {
   });
 
   await t.test('keys that could leave the root are refused', async () => {
-    const bad = ['', '/', '../x', 'a/../../x', 'a//b', 'a/./b', '.staging/x', 'a/b\0c', 'a\\b', `a/${'x'.repeat(256)}`];
+    const bad = [
+      '',
+      '/',
+      '../x',
+      'a/../../x',
+      'a//b',
+      'a/./b',
+      '.staging/x',
+      'a/b\0c',
+      'a\\b',
+      `a/${'x'.repeat(256)}`,
+    ];
     for (const key of bad) {
-      for (const run of [() => storage.put(key, Buffer.from('x')), () => storage.get(key), () => storage.head(key)])
+      for (const run of [
+        () => storage.put(key, Buffer.from('x')),
+        () => storage.get(key),
+        () => storage.head(key),
+      ])
         await assert.rejects(run, (error) => hasCode(error, 'storage-key-malformed'), key);
     }
   });

@@ -100,3 +100,33 @@ export async function countPaths(db: Kysely<Schema>, cacheId: number): Promise<n
     .executeTakeFirstOrThrow();
   return Number(count);
 }
+
+/**
+ * Takes out the paths that refer to something the cache does not have, and then those that refer to them, and so on; gives how
+ * many. Only a bucket that lost objects has such.
+ */
+export async function deleteDanglingPaths(db: Kysely<Schema>, cacheId: number): Promise<number> {
+  let total = 0;
+  for (;;) {
+    const dangling = await db
+      .selectFrom('path_references as reference')
+      .leftJoin('paths as target', (join) =>
+        join
+          .onRef('target.cache_id', '=', 'reference.cache_id')
+          .onRef('target.hash_part', '=', 'reference.reference'),
+      )
+      .select('reference.hash_part')
+      .distinct()
+      .where('reference.cache_id', '=', cacheId)
+      .where('target.hash_part', 'is', null)
+      .execute();
+    if (dangling.length === 0) return total;
+    const hashParts = dangling.map((row) => row.hash_part);
+    await inBatches(hashParts, async (batch) => {
+      for (const table of ['path_references', 'paths'] as const)
+        await db.deleteFrom(table).where('cache_id', '=', cacheId).where('hash_part', 'in', batch).execute();
+      return [];
+    });
+    total += hashParts.length;
+  }
+}
