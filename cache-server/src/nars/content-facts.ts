@@ -12,7 +12,7 @@ export interface ContentHashRequest {
 export interface ContentFacts {
   /** Those of `wanted` that occur in the NAR. */
   findHashParts(wanted: readonly string[]): Promise<ReadonlySet<string>>;
-  /** `undefined` when the method wants a single file and the NAR is none. */
+  /** `undefined` when the method wants a plain file and the NAR is none. */
   computeContentHash(request: ContentHashRequest): Promise<Hash | undefined>;
   /** Its `.ls`; `undefined` when it is too large. */
   listing(): Promise<string | undefined>;

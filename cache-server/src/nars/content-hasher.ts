@@ -1,6 +1,6 @@
 import { type Hash, Hasher } from '@larder/signing/hash';
 import type { ByteString } from '@larder/signing/nar-format';
-import { NarParser, type NarVisitor } from '@larder/signing/nar-parser';
+import { type NarFileHeader, NarParser, type NarVisitor } from '@larder/signing/nar-parser';
 import { HASH_PART_LENGTH } from '@larder/signing/store-path';
 import type { ContentHashRequest } from './content-facts.js';
 
@@ -10,7 +10,7 @@ export class ContentHasher implements NarVisitor {
   readonly #blank: SelfReferenceBlanker | undefined;
   readonly #isFlat: boolean;
   readonly #parser: NarParser;
-  #isSingleFile = false;
+  #isPlainFile = false;
 
   constructor(request: ContentHashRequest) {
     this.#hasher = new Hasher(request.algorithm);
@@ -28,7 +28,7 @@ export class ContentHasher implements NarVisitor {
 
   finish(): Hash | undefined {
     this.#parser.end();
-    if (this.#isFlat && !this.#isSingleFile) return undefined;
+    if (this.#isFlat && !this.#isPlainFile) return undefined;
     for (const piece of this.#blank?.finish() ?? []) this.#hasher.update(piece);
     return this.#hasher.digest();
   }
@@ -37,12 +37,12 @@ export class ContentHasher implements NarVisitor {
 
   leaveDirectory(): void {}
 
-  beginFile(name: ByteString): void {
-    if (name === '') this.#isSingleFile = true;
+  beginFile(name: ByteString, { executable }: NarFileHeader): void {
+    if (name === '' && !executable) this.#isPlainFile = true;
   }
 
   contents(chunk: Uint8Array): void {
-    if (this.#isFlat && this.#isSingleFile) this.#hasher.update(chunk);
+    if (this.#isFlat && this.#isPlainFile) this.#hasher.update(chunk);
   }
 
   endFile(): void {}

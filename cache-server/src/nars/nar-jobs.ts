@@ -43,7 +43,7 @@ export type NarJobs = {
     readonly params: ReadParams & { readonly wanted: readonly string[] };
     readonly result: readonly string[];
   };
-  /** Stored NAR in; undefined when the method wants a single file and it is none. */
+  /** Stored NAR in; undefined when the method wants a plain file and it is none. */
   readonly contentHash: {
     readonly params: ReadParams & { readonly request: ContentHashRequest };
     readonly result: Uint8Array | undefined;

@@ -89,7 +89,7 @@ export class NarReader implements AsyncDisposable {
     return new Set(await this.#pool.run('references', params, { input: stored }).result);
   }
 
-  /** `undefined` when the method wants a single file and the NAR is none. */
+  /** `undefined` when the method wants a plain file and the NAR is none. */
   async computeContentHash(
     stored: AsyncIterable<Uint8Array>,
     request: ContentHashRequest,

@@ -140,7 +140,8 @@ export class NarStore {
         'storage-failed',
         `${key} is recorded but not in the storage; run 'larder admin reindex'`,
       );
-    return read(stored.body);
+    // Awaited here: the object is closed on leaving.
+    return await read(stored.body);
   }
 }
 

@@ -45,7 +45,7 @@ async function checkContentAddress(cache: Cache, draft: PathDraft, facts: Conten
     algorithm: ca.hash.algorithm,
     ...(refersToItself ? { modulo: storePathHashPart(storePath) } : {}),
   });
-  if (actual === undefined) throw mismatch(draft, 'its NAR is not a single file');
+  if (actual === undefined) throw mismatch(draft, 'its NAR is not a plain file');
   if (!actual.equals(ca.hash)) throw mismatch(draft, `its contents have the hash ${actual.toString()}`);
 }
 
