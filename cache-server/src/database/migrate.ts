@@ -10,5 +10,5 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
     provider: { getMigrations: async () => ({ '001-initial': initial(dialect) }) },
   });
   const { error } = await migrator.migrateToLatest();
-  if (error !== undefined) throw error;
+  if (error !== undefined) throw error instanceof Error ? error : new Error(String(error));
 }

@@ -80,7 +80,7 @@ export class NarStore {
     const hash = bare(nar.narHash);
     const known = await this.find(cache, hash);
     if (known === undefined) await staged.publish(objectKeys.nar(cache.name, hash));
-    return this.#record(cache, nar, { known, fileName: upload.fileName });
+    return await this.#record(cache, nar, { known, fileName: upload.fileName });
   }
 
   async #record(

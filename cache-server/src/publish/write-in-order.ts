@@ -16,7 +16,7 @@ export async function writeInOrder(
   const running = new Set<Promise<void>>();
   for (const path of paths) {
     while (running.size >= CONCURRENCY) await Promise.race(running);
-    const before = otherReferences(path.draft).map((reference) => writing.get(reference));
+    const before = otherReferences(path.draft).flatMap((reference) => writing.get(reference) ?? []);
     const done = Promise.all(before).then(() => write(path));
     writing.set(path.draft.storePath, done);
     const slot = done.finally(() => running.delete(slot));
