@@ -7,6 +7,7 @@ const require = createRequire(import.meta.url);
 /** zstd's own default limit (128 MiB windows): what stock Nix reads. */
 export const DEFAULT_WINDOW_LOG_MAX = 27;
 const IDLE_DECODERS_KEPT = 4;
+const IDLE_CONTEXTS_KEPT = 4;
 const NO_BYTES = new Uint8Array(0);
 
 /** What a decoder takes long to make, against the time a small NAR takes. */
@@ -33,10 +34,15 @@ export interface ZstdCompressOptions {
   readonly size?: number;
 }
 
-/** A compression context that writes checksummed frames. */
+const idleContexts: Zstd.CCtx[] = [];
+
+/**
+ * A compression context that writes checksummed frames. Some are kept for the next stream: their tables are
+ * megabytes, which a garbage collector lets pile up.
+ */
 export function openZstdContext(options: ZstdCompressOptions): Zstd.CCtx {
   const { CCtx, CParameter } = zstd();
-  const context = new CCtx();
+  const context = idleContexts.pop() ?? new CCtx();
   context.setParameter(CParameter.compressionLevel, options.level ?? 3);
   context.setParameter(CParameter.checksumFlag, 1);
   if (options.windowLog !== undefined) {
@@ -46,9 +52,16 @@ export function openZstdContext(options: ZstdCompressOptions): Zstd.CCtx {
   return context;
 }
 
+/** Gives a context back; it must not be used any more. */
+export function closeZstdContext(context: Zstd.CCtx): void {
+  if (idleContexts.length >= IDLE_CONTEXTS_KEPT) return;
+  context.reset(zstd().ResetDirective.sessionAndParameters);
+  idleContexts.push(context);
+}
+
 /** Writes one zstd frame. */
 export class ZstdEncoder implements StepCodec {
-  readonly #context: Zstd.CCtx;
+  #context: Zstd.CCtx | undefined;
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_SIZE);
 
   constructor(options: ZstdCompressOptions) {
@@ -60,7 +73,7 @@ export class ZstdEncoder implements StepCodec {
     const proceed = zstd().EndDirective.continue;
     let rest = input;
     while (rest.length > 0) {
-      const [, produced, consumed] = this.#context.compressStream2(this.#output, rest, proceed);
+      const [, produced, consumed] = this.#context!.compressStream2(this.#output, rest, proceed);
       rest = rest.subarray(consumed);
       if (produced > 0) yield this.#output.subarray(0, produced);
     }
@@ -69,13 +82,16 @@ export class ZstdEncoder implements StepCodec {
   *end(): Generator<Uint8Array> {
     const finish = zstd().EndDirective.end;
     for (;;) {
-      const [left, produced] = this.#context.compressStream2(this.#output, NO_BYTES, finish);
+      const [left, produced] = this.#context!.compressStream2(this.#output, NO_BYTES, finish);
       if (produced > 0) yield this.#output.subarray(0, produced);
       if (left === 0) return;
     }
   }
 
-  close(): void {}
+  close(): void {
+    if (this.#context !== undefined) closeZstdContext(this.#context);
+    this.#context = undefined;
+  }
 }
 
 /** Hears where a frame, or skippable frame, ended: bytes of input and of output until there. */

@@ -1,7 +1,6 @@
 import { createHash, type Hash as Sha256 } from 'node:crypto';
 import { formatBase32 } from './base32.js';
 import { compress, decompress } from './codec.js';
-import { openZstdContext } from './codec-zstd.js';
 import { LarderError } from './errors.js';
 import { NarLister } from './nar-listing.js';
 import { NarParser, type NarVisitor } from './nar-parser.js';
@@ -56,12 +55,17 @@ async function verify(params: VerifyParams, context: JobContext): Promise<Verify
     windowLogMax,
     onFrame: seekable?.onFrame,
   });
-  for await (const chunk of content) {
-    nar.write(chunk);
-    await output.recompress(chunk);
+  let result: HashResult;
+  try {
+    for await (const chunk of content) {
+      nar.write(chunk);
+      await output.recompress(chunk);
+    }
+    result = nar.finish(params);
+    await output.end();
+  } finally {
+    output.close();
   }
-  const result = nar.finish(params);
-  await output.end();
   const fileHash = file.hash();
   return {
     ...result,
@@ -121,14 +125,24 @@ interface DumpParts {
 }
 
 async function dumpSeekable(params: DumpParams, { nar, emit, context }: DumpParts): Promise<void> {
-  const { level, size } = params;
-  const encoder = new SeekableZstdEncoder({ level, size });
-  for (const chunk of dumpNar(params.path)) {
-    nar.write(chunk);
-    for (const piece of encoder.write(chunk)) await emit(piece);
-    await context.breathe();
+  const chunks = dumpNar(params.path);
+  const first = chunks.next();
+  if (first.done) return;
+  const second = chunks.next();
+  // Most NARs are one chunk. Knowing its size, zstd sets up small tables and not those for megabytes.
+  const size = second.done ? first.value.length : params.size;
+  const encoder = new SeekableZstdEncoder({ level: params.level, size });
+  try {
+    for (let next: IteratorResult<Uint8Array> = first; !next.done; ) {
+      nar.write(next.value);
+      for (const piece of encoder.write(next.value)) await emit(piece);
+      await context.breathe();
+      next = next === first ? second : chunks.next();
+    }
+    for (const piece of encoder.end()) await emit(piece);
+  } finally {
+    encoder.close();
   }
-  for (const piece of encoder.end()) await emit(piece);
 }
 
 async function* dumpChunks(path: string, nar: PathDigest, context: JobContext): AsyncGenerator<Uint8Array> {
@@ -146,7 +160,7 @@ async function hash({ path, candidates }: HashParams, context: JobContext): Prom
 }
 
 async function doFrame({ content, level }: FrameParams, context: JobContext): Promise<FrameResult> {
-  const frame = compressFrame(openZstdContext({ level }), content);
+  const frame = compressFrame(content, level);
   const buffer = content.buffer as ArrayBuffer;
   context.transfer(frame.buffer as ArrayBuffer, buffer);
   return { frame, buffer };
@@ -265,6 +279,10 @@ class Output {
   async end(): Promise<void> {
     if (this.#encoder === undefined) return;
     for (const piece of this.#encoder.end()) await this.#emit(piece);
+  }
+
+  close(): void {
+    this.#encoder?.close();
   }
 
   #emit(piece: Uint8Array): Promise<void> | undefined {

@@ -1,6 +1,6 @@
 import type { CCtx, EndDirective } from 'zstd-napi/binding.js';
 import { OUTPUT_SIZE, type StepCodec } from './codec-step.js';
-import { openZstdContext, zstd } from './codec-zstd.js';
+import { closeZstdContext, openZstdContext, zstd } from './codec-zstd.js';
 import { LarderError } from './errors.js';
 import { formatSeekTable, type SeekEntry } from './seek-table.js';
 
@@ -27,14 +27,17 @@ export function frameChecksum(frame: Uint8Array): number {
 }
 
 /** Compresses a whole frame at once. */
-export function compressFrame(context: CCtx, content: Uint8Array): Buffer {
+export function compressFrame(content: Uint8Array, level?: number): Buffer {
+  const context = openZstdContext({ level });
   const output = Buffer.allocUnsafeSlow(zstd().compressBound(content.length));
-  return output.subarray(0, context.compress2(output, content));
+  const frame = output.subarray(0, context.compress2(output, content));
+  closeZstdContext(context);
+  return frame;
 }
 
 /** Writes seekable zstd step by step, without holding a frame: for use in a worker. */
 export class SeekableZstdEncoder implements StepCodec {
-  readonly #context: CCtx;
+  #context: CCtx | undefined;
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_SIZE);
   readonly #frameSize: number;
   readonly #size: number | undefined;
@@ -70,13 +73,16 @@ export class SeekableZstdEncoder implements StepCodec {
     yield formatSeekTable(this.#entries);
   }
 
-  close(): void {}
+  close(): void {
+    if (this.#context !== undefined) closeZstdContext(this.#context);
+    this.#context = undefined;
+  }
 
   #pledge(): void {
     if (this.#left === undefined) return;
     if (this.#left === 0) throw this.#mismatch();
     const size = Math.min(this.#left, this.#frameSize);
-    this.#context.setPledgedSrcSize(size);
+    this.#context!.setPledgedSrcSize(size);
     this.#left -= size;
   }
 
@@ -107,7 +113,7 @@ export class SeekableZstdEncoder implements StepCodec {
 
   #step(input: Uint8Array, directive: EndDirective): [left: number, produced: number, consumed: number] {
     try {
-      return this.#context.compressStream2(this.#output, input, directive);
+      return this.#context!.compressStream2(this.#output, input, directive);
     } catch (error) {
       if (error instanceof Error && error.message.includes('Src size')) throw this.#mismatch();
       throw error;
