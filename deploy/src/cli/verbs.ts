@@ -14,6 +14,8 @@ export interface Verb {
 
 /** Every verb of the executable, in the order `larder --help` shows. */
 export const verbs: Readonly<Record<string, Verb>> = {
+  serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
+  admin: { summary: "look after a server's database and storage", load: () => import('./admin.js') },
   copy: { summary: 'copy paths between stores and caches', load: () => import('./copy.js') },
   push: { summary: 'publish paths to a cache', load: () => import('./push.js') },
   'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
