@@ -19,6 +19,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   copy: { summary: 'copy paths between stores and caches', load: () => import('./copy.js') },
   push: { summary: 'publish paths to a cache', load: () => import('./push.js') },
   'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
+  sign: { summary: 'sign paths with your own key', load: () => import('./sign.js') },
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
   store: { summary: 'add to a store, and query it', load: () => import('./store.js') },
   config: { summary: "show the client's configuration", load: () => import('./config.js') },
