@@ -6,11 +6,18 @@ const require = createRequire(import.meta.url);
 
 /** zstd's own default limit (128 MiB windows): what stock Nix reads. */
 export const DEFAULT_WINDOW_LOG_MAX = 27;
+const IDLE_DECODERS_KEPT = 4;
 const IDLE_CONTEXTS_KEPT = 4;
 const NO_BYTES = new Uint8Array(0);
 
+/** What a decoder takes long to make, against the time a small NAR takes. */
+interface DecoderParts {
+  readonly context: Zstd.DCtx;
+  readonly output: Buffer;
+}
+
 let loaded: typeof Zstd | undefined;
-const idleDecoders: Zstd.DCtx[] = [];
+const idleDecoders: DecoderParts[] = [];
 
 /** The low-level binding, loaded at first use: a start of the CLI that compresses nothing does not pay for it. */
 export function zstd(): typeof Zstd {
@@ -27,10 +34,15 @@ export interface ZstdCompressOptions {
   readonly size?: number;
 }
 
-/** A compression context that writes checksummed frames. */
+const idleContexts: Zstd.CCtx[] = [];
+
+/**
+ * A compression context that writes checksummed frames. Some are kept for the next stream: their tables are
+ * megabytes, which a garbage collector lets pile up.
+ */
 export function openZstdContext(options: ZstdCompressOptions): Zstd.CCtx {
   const { CCtx, CParameter } = zstd();
-  const context = new CCtx();
+  const context = idleContexts.pop() ?? new CCtx();
   context.setParameter(CParameter.compressionLevel, options.level ?? 3);
   context.setParameter(CParameter.checksumFlag, 1);
   if (options.windowLog !== undefined) {
@@ -40,9 +52,16 @@ export function openZstdContext(options: ZstdCompressOptions): Zstd.CCtx {
   return context;
 }
 
+/** Gives a context back; it must not be used any more. */
+export function closeZstdContext(context: Zstd.CCtx): void {
+  if (idleContexts.length >= IDLE_CONTEXTS_KEPT) return;
+  context.reset(zstd().ResetDirective.sessionAndParameters);
+  idleContexts.push(context);
+}
+
 /** Writes one zstd frame. */
 export class ZstdEncoder implements StepCodec {
-  readonly #context: Zstd.CCtx;
+  #context: Zstd.CCtx | undefined;
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_SIZE);
 
   constructor(options: ZstdCompressOptions) {
@@ -54,7 +73,7 @@ export class ZstdEncoder implements StepCodec {
     const proceed = zstd().EndDirective.continue;
     let rest = input;
     while (rest.length > 0) {
-      const [, produced, consumed] = this.#context.compressStream2(this.#output, rest, proceed);
+      const [, produced, consumed] = this.#context!.compressStream2(this.#output, rest, proceed);
       rest = rest.subarray(consumed);
       if (produced > 0) yield this.#output.subarray(0, produced);
     }
@@ -63,51 +82,63 @@ export class ZstdEncoder implements StepCodec {
   *end(): Generator<Uint8Array> {
     const finish = zstd().EndDirective.end;
     for (;;) {
-      const [left, produced] = this.#context.compressStream2(this.#output, NO_BYTES, finish);
+      const [left, produced] = this.#context!.compressStream2(this.#output, NO_BYTES, finish);
       if (produced > 0) yield this.#output.subarray(0, produced);
       if (left === 0) return;
     }
   }
 
-  close(): void {}
+  close(): void {
+    if (this.#context !== undefined) closeZstdContext(this.#context);
+    this.#context = undefined;
+  }
+}
+
+/** Hears where a frame, or skippable frame, ended: bytes of input and of output until there. */
+export type OnZstdFrame = (inputEnd: number, outputEnd: number) => void;
+
+export interface ZstdDecompressOptions {
+  /** log2 of the largest window to allow; 27 by default, up to 31. */
+  readonly windowLogMax?: number;
+  readonly onFrame?: OnZstdFrame;
 }
 
 /** Reads any run of zstd frames and skippable frames (RFC 8878), the seekable format included. */
 export class ZstdDecoder implements StepCodec {
-  #context: Zstd.DCtx | undefined;
-  readonly #output = Buffer.allocUnsafeSlow(OUTPUT_SIZE);
+  #parts: DecoderParts | undefined;
+  readonly #onFrame: OnZstdFrame | undefined;
   #inFrame = true;
+  #inputSize = 0;
+  #outputSize = 0;
 
-  constructor(windowLogMax: number = DEFAULT_WINDOW_LOG_MAX) {
+  constructor({ windowLogMax = DEFAULT_WINDOW_LOG_MAX, onFrame }: ZstdDecompressOptions = {}) {
     const { DCtx, DParameter } = zstd();
-    this.#context = idleDecoders.pop() ?? new DCtx();
-    this.#context.setParameter(DParameter.windowLogMax, windowLogMax);
+    this.#parts = idleDecoders.pop() ?? { context: new DCtx(), output: Buffer.allocUnsafeSlow(OUTPUT_SIZE) };
+    this.#parts.context.setParameter(DParameter.windowLogMax, windowLogMax);
+    this.#onFrame = onFrame;
   }
 
   *write(input: Uint8Array): Generator<Uint8Array> {
+    const parts = this.#parts!;
     let rest = input;
-    while (rest.length > 0) {
-      const [hint, produced, consumed] = this.#step(rest);
+    // A full buffer may mean that more waits inside: then ask again with nothing, unless the frame is over.
+    for (let more = rest.length > 0; more; ) {
+      const [hint, produced, consumed] = this.#step(parts, rest);
       rest = rest.subarray(consumed);
       this.#inFrame = hint !== 0;
-      if (produced > 0) yield this.#output.subarray(0, produced);
-      // A full buffer may mean that more waits inside: ask again, unless the frame is over.
-      if (rest.length === 0 && produced === OUTPUT_SIZE && hint !== 0) yield* this.#drain();
+      more = rest.length > 0 || (produced === OUTPUT_SIZE && this.#inFrame);
+      if (produced > 0) yield parts.output.subarray(0, produced);
     }
   }
 
-  *#drain(): Generator<Uint8Array> {
-    for (;;) {
-      const [hint, produced] = this.#step(NO_BYTES);
-      this.#inFrame = hint !== 0;
-      if (produced > 0) yield this.#output.subarray(0, produced);
-      if (produced < OUTPUT_SIZE || hint === 0) return;
-    }
-  }
-
-  #step(input: Uint8Array): [number, number, number] {
+  #step({ context, output }: DecoderParts, input: Uint8Array): [number, number, number] {
     try {
-      return this.#context!.decompressStream(this.#output, input);
+      const result = context.decompressStream(output, input);
+      const [hint, produced, consumed] = result;
+      this.#inputSize += consumed;
+      this.#outputSize += produced;
+      if (hint === 0) this.#onFrame?.(this.#inputSize, this.#outputSize);
+      return result;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       if (message.includes('too much memory')) {
@@ -122,12 +153,11 @@ export class ZstdDecoder implements StepCodec {
     return [];
   }
 
-  /** Contexts cost 0.1 ms to make and are reused; one that held a huge window is let go. */
   close(): void {
-    const context = this.#context;
-    this.#context = undefined;
-    if (context === undefined || idleDecoders.length >= IDLE_CONTEXTS_KEPT) return;
-    context.reset(zstd().ResetDirective.sessionAndParameters);
-    idleDecoders.push(context);
+    const parts = this.#parts;
+    this.#parts = undefined;
+    if (parts === undefined || idleDecoders.length >= IDLE_DECODERS_KEPT) return;
+    parts.context.reset(zstd().ResetDirective.sessionAndParameters);
+    idleDecoders.push(parts);
   }
 }

@@ -5,15 +5,13 @@ import { LzmaNativeCodec } from './codec-lzma.js';
 import { codecTooLarge, type StepCodec } from './codec-step.js';
 import { openXzDecoder, openXzEncoder } from './codec-xz.js';
 import { compressZlib, decompressZlib } from './codec-zlib.js';
-import { ZstdDecoder, ZstdEncoder } from './codec-zstd.js';
+import { ZstdDecoder, type ZstdDecompressOptions, ZstdEncoder } from './codec-zstd.js';
 import type { Compression } from './compression.js';
 import { LarderError } from './errors.js';
 
-export interface DecompressOptions {
+export interface DecompressOptions extends ZstdDecompressOptions {
   /** Fails with `codec-too-large` once more than this many bytes came out: the guard against bombs. */
   readonly maxSize?: number;
-  /** zstd: log2 of the largest window to allow, so of the memory it may take; 27 (128 MiB) by default, up to 31. */
-  readonly windowLogMax?: number;
   /**
    * Yields chunks that are valid only until the next one is asked for, which saves a copy. For consumers that
    * look at the bytes and drop them.
@@ -92,7 +90,7 @@ function openDecoder(
 ): StepCodec | Promise<StepCodec> {
   switch (compression) {
     case 'zstd':
-      return new ZstdDecoder(options.windowLogMax);
+      return new ZstdDecoder(options);
     case 'xz':
       return openXzDecoder();
     case 'bzip2':

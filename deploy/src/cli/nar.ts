@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { LarderError } from '@larder/signing/errors';
@@ -8,11 +7,12 @@ import { readNar } from '@larder/signing/nar-reader';
 import { restoreNar } from '@larder/signing/nar-restore';
 import { writeNar } from '@larder/signing/nar-writer';
 import type { Command } from 'commander';
+import { openArchive } from './archive.js';
 import { createVerb } from './command.js';
 
 export function createCommand(): Command {
   const nar = createVerb('nar', {
-    summary: "Write, restore and look into Nix archives. '-' is standard input.",
+    summary: "Write, restore and look into Nix archives, packed or not. '-' is standard input.",
     examples: [
       ['larder nar dump ./tree > tree.nar', 'write the archive of a tree'],
       ['larder nar ls -R tree.nar', 'list what is in an archive'],
@@ -39,7 +39,7 @@ function restore(): Command {
     examples: [['larder nar restore ./copy < tree.nar', 'make ./copy']],
   })
     .argument('<path>', 'where to')
-    .action(async (path: string) => restoreNar(open('-'), path));
+    .action(async (path: string) => restoreNar(openArchive('-'), path));
 }
 
 function ls(): Command {
@@ -53,7 +53,7 @@ function ls(): Command {
     .option('-l, --long', 'with type and size')
     .option('--json', 'as the JSON of a .ls file')
     .action(async (archive: string, path: string, options: ListOptions) => {
-      const node = find(await readNarListing(open(archive)), path, archive);
+      const node = find(await readNarListing(openArchive(archive)), path, archive);
       if (options.json) process.stdout.write(`${formatNarListing(node)}\n`);
       else
         for (const line of list(node, path === '/' ? '' : path, options)) process.stdout.write(`${line}\n`);
@@ -126,7 +126,7 @@ async function* contentsOf(archive: string, path: string): AsyncGenerator<Uint8A
     directories.length === 0 ? '/' : [...directories.slice(1), name].map((each) => `/${each}`).join('');
   let inside = false;
   let found = false;
-  for await (const event of readNar(open(archive))) {
+  for await (const event of readNar(openArchive(archive))) {
     if (event.type === 'directory') directories.push(event.name);
     else if (event.type === 'leave') directories.pop();
     else if (event.type === 'file') {
@@ -147,8 +147,4 @@ function absent(path: string, archive: string): LarderError {
     'nar-no-such-file',
     `${archive} has no file ${path}; 'larder nar ls -R' lists what it has`,
   );
-}
-
-function open(archive: string): AsyncIterable<Uint8Array> {
-  return archive === '-' ? process.stdin : createReadStream(archive, { highWaterMark: 256 * 1024 });
 }

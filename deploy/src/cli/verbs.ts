@@ -14,6 +14,16 @@ export interface Verb {
 
 /** Every verb of the executable, in the order `larder --help` shows. */
 export const verbs: Readonly<Record<string, Verb>> = {
+  serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
+  admin: { summary: "look after a server's database and storage", load: () => import('./admin.js') },
+  copy: { summary: 'copy paths between stores and caches', load: () => import('./copy.js') },
+  push: { summary: 'publish paths to a cache', load: () => import('./push.js') },
+  'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
+  sign: { summary: 'sign paths with your own key', load: () => import('./sign.js') },
+  verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
+  store: { summary: 'add to a store, and query it', load: () => import('./store.js') },
+  config: { summary: "show the client's configuration", load: () => import('./config.js') },
+  rebuild: { summary: 'make the machine what its configuration says', load: () => import('./rebuild.js') },
   hash: { summary: 'hash files and trees, convert hashes', load: () => import('./hash.js') },
   key: { summary: 'make signing keys', load: () => import('./key.js') },
   nar: { summary: 'write, restore and look into archives', load: () => import('./nar.js') },

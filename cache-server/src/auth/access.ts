@@ -1,0 +1,74 @@
+import type { Cache } from '../caches/cache.js';
+import type { CacheDirectory } from '../caches/cache-directory.js';
+import type { Database } from '../database/database.js';
+import { ServerError } from '../errors.js';
+import { allows, findToken, type Scope, type Token } from './token.js';
+
+/** A request that may go on. */
+export interface Grant {
+  readonly cache: Cache;
+  /** Absent where a public cache is read by anyone. */
+  readonly token?: Token;
+}
+
+/**
+ * Decides who may do what. It answers before anything of the cache was looked up, and a private cache answers as one that
+ * does not exist: 401 without a token, 403 with one that has no business there.
+ */
+export class Gate {
+  readonly #database: Database;
+  readonly #caches: CacheDirectory;
+
+  constructor(database: Database, caches: CacheDirectory) {
+    this.#database = database;
+    this.#caches = caches;
+  }
+
+  /**
+   * @param scopes one of which is needed; reading a public cache needs none
+   * @param authorization the header of that name
+   * @throws `unauthorized`, `forbidden`, and `not-found` only to who may know that there is no such cache
+   */
+  async admit(name: string, scopes: readonly Scope[], authorization: string | undefined): Promise<Grant> {
+    const cache = await this.#caches.find(name);
+    if (scopes.includes('pull') && cache?.public === true) return { cache };
+    const token = await this.#identify(authorization);
+    if (!scopes.some((scope) => allows(token, scope, name))) {
+      const needed = scopes.join("' or '");
+      throw new ServerError('forbidden', `this token has no '${needed}' scope for a cache '${name}'`, {
+        fields: { cache: name, scopes },
+      });
+    }
+    if (cache === undefined)
+      throw new ServerError('not-found', `there is no cache '${name}'`, { fields: { cache: name } });
+    return { cache, token };
+  }
+
+  async #identify(authorization: string | undefined): Promise<Token> {
+    const text = readCredentials(authorization);
+    const token = text === undefined ? undefined : await findToken(this.#database, text);
+    if (token !== undefined) return token;
+    throw new ServerError(
+      'unauthorized',
+      text === undefined
+        ? 'a token is needed: as the password of HTTP Basic (a line in the netrc file), or as Bearer'
+        : 'the token is not known here, has expired or was revoked',
+    );
+  }
+}
+
+/** The token in an Authorization header: Bearer, or the password of Basic, which is all that stock Nix can send. */
+export function readCredentials(authorization: string | undefined): string | undefined {
+  const [, scheme = '', value = ''] = /^(\S+) +(\S+) *$/.exec(authorization ?? '') ?? [];
+  switch (scheme.toLowerCase()) {
+    case 'bearer':
+      return value;
+    case 'basic': {
+      const text = Buffer.from(value, 'base64').toString('utf8');
+      const colon = text.indexOf(':');
+      return colon < 0 || colon === text.length - 1 ? undefined : text.slice(colon + 1);
+    }
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,167 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { formatCacheInfo } from '@larder/signing/cache-info';
+import { PublicKey, SecretKey } from '@larder/signing/key';
+import { StoreDir } from '@larder/signing/store-path';
+import type { Database } from '../database/database.js';
+import { type CacheRow, insertCache, queryCache, queryCaches } from '../database/tables/caches.js';
+import { insertSigningKey, querySigningKeys } from '../database/tables/signing-keys.js';
+import { ServerError } from '../errors.js';
+import { writePrivateFile } from '../private-file.js';
+import { objectKeys } from '../storage/object-key.js';
+import type { ObjectStorage } from '../storage/storage.js';
+import { type Cache, checkCacheName } from './cache.js';
+import { formatCacheSettings } from './cache-settings.js';
+import type { KeySeal } from './key-seal.js';
+
+export interface NewCache {
+  readonly name: string;
+  readonly public: boolean;
+  readonly priority?: number;
+  readonly storeDir: StoreDir;
+  /** Keys whose secret half is lost, but which published paths are signed with. */
+  readonly retiredKeys?: readonly PublicKey[];
+}
+
+export interface CacheDirectoryOptions {
+  readonly database: Database;
+  readonly storage: ObjectStorage;
+  readonly seal: KeySeal;
+  /**
+   * A directory with a copy of every secret key, `<cache>/<key name>`, mode 0600: without the database (and the bucket
+   * holds no secrets) nothing could go on signing in the same name.
+   */
+  readonly keyDirectory: string;
+}
+
+/** How long a cache's settings are taken as read, in milliseconds: other replicas' changes show after that. */
+const FRESH = 1000;
+/** cache.nixos.org has 40; one's own cache comes first. */
+const DEFAULT_PRIORITY = 30;
+
+/** The caches of this server: finds and makes them. */
+export class CacheDirectory {
+  readonly #database: Database;
+  readonly #storage: ObjectStorage;
+  readonly #seal: KeySeal;
+  readonly #keyDirectory: string;
+  readonly #known = new Map<string, { readonly cache: Cache; readonly until: number }>();
+
+  constructor(options: CacheDirectoryOptions) {
+    this.#database = options.database;
+    this.#storage = options.storage;
+    this.#seal = options.seal;
+    this.#keyDirectory = options.keyDirectory;
+  }
+
+  async find(name: string): Promise<Cache | undefined> {
+    const known = this.#known.get(name);
+    if (known !== undefined && known.until > Date.now()) return known.cache;
+    const row = await queryCache(this.#database.read, name);
+    if (row === undefined) {
+      this.#known.delete(name);
+      return undefined;
+    }
+    const cache = await this.#load(row);
+    this.#known.set(name, { cache, until: Date.now() + FRESH });
+    return cache;
+  }
+
+  async list(): Promise<Cache[]> {
+    const rows = await queryCaches(this.#database.read);
+    return Promise.all(rows.map((row) => this.#load(row)));
+  }
+
+  /**
+   * Makes a cache with a signing key: the one a lost database left in the key directory, or else a new one called
+   * `<cache>-1`. The bucket gets its files last, so that a crash before leaves nothing but a row, which `restore` completes.
+   * @throws `cache-exists`, `cache-name-malformed`
+   */
+  async create(options: NewCache): Promise<Cache> {
+    const name = checkCacheName(options.name);
+    const escrowed = await this.#escrowedKeys(name);
+    const keys = escrowed.length > 0 ? escrowed : [SecretKey.generate(freeKeyName(name, options))];
+    for (const key of keys)
+      await writePrivateFile(join(this.#keyDirectory, name, key.name), `${key.format()}\n`);
+    const now = Date.now();
+    const row = await this.#database.write.transaction().execute(async (db) => {
+      const inserted = await insertCache(db, {
+        name,
+        public: options.public ? 1 : 0,
+        priority: options.priority ?? DEFAULT_PRIORITY,
+        store_dir: options.storeDir.path,
+        created_at: now,
+      });
+      if (inserted === undefined)
+        throw new ServerError('cache-exists', `there is a cache '${name}' already`, { fields: { name } });
+      for (const key of keys)
+        await insertSigningKey(db, {
+          cache_id: inserted.id,
+          name: key.name,
+          public_key: key.publicKey().format(),
+          sealed_secret: this.#seal.seal(key),
+          active: 1,
+          created_at: now,
+        });
+      for (const key of options.retiredKeys ?? [])
+        await insertSigningKey(db, {
+          cache_id: inserted.id,
+          name: key.name,
+          public_key: key.format(),
+          sealed_secret: Buffer.alloc(0),
+          active: 0,
+          created_at: now,
+        });
+      return inserted;
+    });
+    const cache = await this.#load(row);
+    await this.publishSettings(cache);
+    return cache;
+  }
+
+  /** Writes what the bucket says of a cache. */
+  async publishSettings(cache: Cache): Promise<void> {
+    await this.#storage.put(objectKeys.settings(cache.name), Buffer.from(formatCacheSettings(cache)), {
+      contentType: 'application/json',
+    });
+    await this.#storage.put(objectKeys.cacheInfo(cache.name), Buffer.from(cacheInfoText(cache)), {
+      contentType: 'text/x-nix-cache-info',
+    });
+  }
+
+  async #load(row: CacheRow): Promise<Cache> {
+    const keys = await querySigningKeys(this.#database.read, row.id);
+    return {
+      id: row.id,
+      name: row.name,
+      public: row.public === 1,
+      priority: row.priority,
+      storeDir: new StoreDir(row.store_dir),
+      signingKeys: keys
+        .filter((key) => key.active === 1)
+        .map((key) => this.#seal.unseal(key.name, key.sealed_secret)),
+      publicKeys: keys.map((key) => PublicKey.parse(key.public_key)),
+    };
+  }
+
+  async #escrowedKeys(cache: string): Promise<SecretKey[]> {
+    const directory = join(this.#keyDirectory, cache);
+    const names = await readdir(directory).catch(() => []);
+    return Promise.all(
+      names.sort().map(async (name) => SecretKey.parse(await readFile(join(directory, name), 'utf8'))),
+    );
+  }
+}
+
+/** `<cache>-1`, or the next number that no retired key has. */
+function freeKeyName(cache: string, { retiredKeys = [] }: NewCache): string {
+  const taken = new Set(retiredKeys.map((key) => key.name));
+  let number = 1;
+  while (taken.has(`${cache}-${number}`)) number++;
+  return `${cache}-${number}`;
+}
+
+/** A cache's `nix-cache-info`. */
+export function cacheInfoText(cache: Cache): string {
+  return formatCacheInfo({ storeDir: cache.storeDir.path, wantMassQuery: true, priority: cache.priority });
+}

@@ -1,0 +1,91 @@
+import { z } from 'zod';
+import { byteSize, duration, listenAddress } from './config-units.js';
+
+/** Every key of `larder.toml`, with its default. README.md and larder.example.toml document each; a test compares. */
+
+const log = z
+  .strictObject({
+    level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    requests: z.enum(['all', 'writes', 'none']).default('all'),
+  })
+  .prefault({});
+
+const diskStorage = z.strictObject({
+  engine: z.literal('disk'),
+  path: z.string().optional(),
+});
+
+const s3Storage = z.strictObject({
+  engine: z.literal('s3'),
+  bucket: z.string().min(1),
+  prefix: z
+    .string()
+    .regex(/^$|^[^/.][^/]*(\/[^/]+)*\/$/, 'must be empty, or end in a slash and not start with one')
+    .default(''),
+  region: z.string().optional(),
+  endpoint: z.url().optional(),
+  path_style: z.boolean().optional(),
+  access_key_id: z.string().optional(),
+  secret_access_key: z.string().optional(),
+  part_size: byteSize
+    .refine((size) => size >= 5 * 2 ** 20, 'must be at least "5 MiB", the least S3 takes')
+    .prefault('8 MiB'),
+});
+
+const sqlite = z.strictObject({ engine: z.literal('sqlite'), path: z.string().optional() });
+
+const postgresql = z.strictObject({
+  engine: z.literal('postgresql'),
+  url: z.string().min(1),
+  connections: z.int().min(2).max(1000).default(10),
+});
+
+const limits = z
+  .strictObject({
+    narinfo: byteSize.prefault('1 MiB'),
+    listing: byteSize.prefault('64 MiB'),
+    log: byteSize.prefault('64 MiB'),
+    json: byteSize.prefault('64 MiB'),
+    nar: byteSize.prefault('64 GiB'),
+    headers: byteSize.prefault('16 KiB'),
+  })
+  .prefault({});
+
+const timeouts = z
+  .strictObject({
+    headers: duration.prefault('20 s'),
+    idle: duration.prefault('60 s'),
+    keep_alive: duration.prefault('75 s'),
+    shutdown: duration.prefault('30 s'),
+  })
+  .prefault({});
+
+const uploads = z
+  .strictObject({
+    compression_level: z.int().min(1).max(19).default(6),
+    workers: z.int().min(1).max(256).optional(),
+    verify_references: z.boolean().default(true),
+    pending: duration.prefault('7 d'),
+    orphans: duration.prefault('24 h'),
+  })
+  .prefault({});
+
+const keys = z.strictObject({ seal_key_file: z.string().optional() }).prefault({});
+
+export const configSchema = z.strictObject({
+  listen: listenAddress.prefault('127.0.0.1:8080'),
+  data: z.string().min(1).default('./larder-data'),
+  public_url: z
+    .url()
+    .transform((url) => url.replace(/\/+$/, ''))
+    .optional(),
+  log,
+  storage: z.discriminatedUnion('engine', [diskStorage, s3Storage]).default({ engine: 'disk' }),
+  database: z.discriminatedUnion('engine', [sqlite, postgresql]).default({ engine: 'sqlite' }),
+  limits,
+  timeouts,
+  uploads,
+  keys,
+});
+
+export type ParsedConfig = z.output<typeof configSchema>;

@@ -1,0 +1,29 @@
+import type { CachesTable } from './tables/caches.js';
+import type { DebugLinksTable } from './tables/debug-links.js';
+import type { NarFactsTable } from './tables/nar-facts.js';
+import type { NarFilesTable } from './tables/nar-files.js';
+import type { NarsTable } from './tables/nars.js';
+import type { PathReferencesTable } from './tables/path-references.js';
+import type { PathsTable } from './tables/paths.js';
+import type { PendingNeedsTable, PendingPathsTable } from './tables/pending-paths.js';
+import type { SigningKeysTable } from './tables/signing-keys.js';
+import type { TokensTable } from './tables/tokens.js';
+
+/**
+ * The tables, one a file below `tables/`, with what is asked of them. All of it is an index over the bucket, but for
+ * tokens and keys. Times are milliseconds since the epoch, truth is 0 or 1, hashes are nix32 without a prefix: the same in
+ * SQLite and PostgreSQL.
+ */
+export interface Schema {
+  caches: CachesTable;
+  signing_keys: SigningKeysTable;
+  tokens: TokensTable;
+  nars: NarsTable;
+  nar_files: NarFilesTable;
+  nar_facts: NarFactsTable;
+  paths: PathsTable;
+  path_references: PathReferencesTable;
+  pending_paths: PendingPathsTable;
+  pending_needs: PendingNeedsTable;
+  debug_links: DebugLinksTable;
+}

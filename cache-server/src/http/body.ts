@@ -1,0 +1,92 @@
+import type { IncomingMessage } from 'node:http';
+import { decompress } from '@larder/signing/codec';
+import { isCompression } from '@larder/signing/compression';
+import { ServerError } from '../errors.js';
+
+export interface BodyOptions {
+  /** Bytes. */
+  readonly limit: number;
+  /** How long the client may stay silent, in milliseconds. */
+  readonly idle: number;
+}
+
+/**
+ * A request's body as it comes. Only the client's own silence counts as such: while the server is busy with what came, or
+ * has not begun to read, a connection may be still as long as it takes.
+ * @throws `body-too-large`, `body-truncated`
+ */
+export async function* readBody(
+  incoming: IncomingMessage,
+  { limit, idle }: BodyOptions,
+): AsyncIterable<Uint8Array> {
+  const declared = Number(incoming.headers['content-length'] ?? 0);
+  if (declared > limit) throw tooLarge(limit);
+  incoming.socket.setTimeout(0);
+  let size = 0;
+  const chunks = incoming.iterator({ destroyOnReturn: false });
+  try {
+    for (;;) {
+      const next = await withinIdle(chunks.next(), idle);
+      if (next.done === true) break;
+      const chunk = next.value as Buffer;
+      size += chunk.length;
+      if (size > limit) throw tooLarge(limit);
+      yield chunk;
+    }
+  } catch (error) {
+    if (isDisconnect(error))
+      throw new ServerError('body-truncated', 'the upload ended before it was complete', { cause: error });
+    throw error;
+  } finally {
+    incoming.socket.setTimeout(idle);
+  }
+  if (!incoming.complete) throw new ServerError('body-truncated', 'the upload ended before it was complete');
+}
+
+async function withinIdle<T>(next: Promise<T>, idle: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new ServerError('body-truncated', `nothing of the upload came for ${idle / 1000} s`));
+    }, idle);
+  });
+  try {
+    return await Promise.race([next, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A small body whole, with its Content-Encoding undone (newer Nix can compress narinfos, listings and logs). */
+export async function collectBody(incoming: IncomingMessage, options: BodyOptions): Promise<Buffer> {
+  const encoding = incoming.headers['content-encoding'] ?? 'identity';
+  const body = readBody(incoming, options);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of decode(body, encoding, options.limit)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+function decode(
+  body: AsyncIterable<Uint8Array>,
+  encoding: string,
+  maxSize: number,
+): AsyncIterable<Uint8Array> {
+  if (encoding === 'identity' || encoding === '') return body;
+  if (!isCompression(encoding))
+    throw new ServerError('request-malformed', `the Content-Encoding '${encoding}' is not known`);
+  return decompress(body, encoding, { maxSize });
+}
+
+function tooLarge(limit: number): ServerError {
+  return new ServerError('body-too-large', `the body is larger than the ${limit} bytes allowed here`, {
+    fields: { limit },
+  });
+}
+
+function isDisconnect(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    (error.code === 'ECONNRESET' || error.code === 'ERR_STREAM_PREMATURE_CLOSE' || error.code === 'ABORT_ERR')
+  );
+}

@@ -1,0 +1,164 @@
+import type { Grant } from '../auth/access.js';
+import { cacheInfoText } from '../caches/cache-directory.js';
+import { ServerError } from '../errors.js';
+import { objectKeys } from '../storage/object-key.js';
+import type { CacheRoute, RouteContext } from './route.js';
+import { matchesEtag, sendObject } from './send.js';
+import type { Services } from './services.js';
+
+/** For ever: a NAR's name is its hash. */
+const IMMUTABLE_AGE = 31_536_000;
+/** A narinfo may gain signatures, or be withdrawn; its NAR outlives it by far. */
+const NARINFO_AGE = 3600;
+
+const HASH = '[0-9abcdfghijklmnpqrsvwxyz]';
+
+/** What stock Nix reads of a cache. */
+export function readRoutes(services: Services): CacheRoute[] {
+  const { narInfos, storage, nars } = services;
+
+  const sendFile = async (
+    context: RouteContext,
+    key: string,
+    options: { readonly headers: Readonly<Record<string, string>>; readonly etag?: string },
+  ): Promise<Response> => {
+    const { incoming, outgoing } = context.env;
+    const sent = await sendObject(storage, key, { incoming, outgoing, ...options });
+    return sent ?? absent(context);
+  };
+
+  return [
+    {
+      method: 'GET',
+      path: '/:cache/nix-cache-info',
+      access: ['pull'],
+      handle: (context, { cache }) =>
+        context.body(cacheInfoText(cache), 200, {
+          'Content-Type': 'text/x-nix-cache-info',
+          'Cache-Control': 'no-cache',
+        }),
+    },
+    {
+      method: 'GET',
+      path: `/:cache/:file{${HASH}{32}\\.narinfo}`,
+      access: ['pull'],
+      async handle(context, grant) {
+        const hashPart = parameter(context, 'file').slice(0, -'.narinfo'.length);
+        const { id } = grant.cache;
+        const narInfo = narInfos.peek(id, hashPart) ?? (await narInfos.find(id, hashPart));
+        if (narInfo === undefined) return absent(context);
+        const headers = {
+          'Content-Type': 'text/x-nix-narinfo',
+          'Cache-Control': cacheControl(grant, NARINFO_AGE),
+          ETag: narInfo.etag,
+        };
+        if (matchesEtag(context.req.header('If-None-Match'), narInfo.etag))
+          return context.body(null, 304, headers);
+        // Said here, because HEAD has no body that would say it.
+        const length = { ...headers, 'Content-Length': `${narInfo.body.length}` };
+        return new Response(narInfo.body, { headers: length });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/:cache/nar/:file',
+      access: ['pull'],
+      async handle(context, grant) {
+        const file = parameter(context, 'file');
+        const narHash = new RegExp(`^(${HASH}{52})\\.nar\\.zst$`).exec(file)?.[1];
+        if (narHash === undefined) return uploadedNar(context, grant, file);
+        const etag = `"${narHash}"`;
+        const headers = {
+          'Content-Type': 'application/x-nix-nar',
+          'Cache-Control': `${cacheControl(grant, IMMUTABLE_AGE)}, immutable`,
+        };
+        if (matchesEtag(context.req.header('If-None-Match'), etag))
+          return context.body(null, 304, { ...headers, ETag: etag });
+        const { incoming, outgoing } = context.env;
+        const key = objectKeys.nar(grant.cache.name, narHash);
+        const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag });
+        return sent ?? uploadedNar(context, grant, file);
+      },
+    },
+    {
+      method: 'GET',
+      path: `/:cache/:file{${HASH}{32}\\.ls}`,
+      access: ['pull'],
+      async handle(context, grant) {
+        const hashPart = parameter(context, 'file').slice(0, -'.ls'.length);
+        return sendFile(context, objectKeys.listing(grant.cache.name, hashPart), {
+          headers: { 'Content-Type': 'application/json', 'Cache-Control': cacheControl(grant, NARINFO_AGE) },
+        });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/:cache/log/:derivation',
+      access: ['pull'],
+      handle: (context, grant) =>
+        sendFile(context, objectKeys.log(grant.cache.name, parameter(context, 'derivation')), {
+          headers: {
+            'Content-Type': 'text/plain; charset=utf-8',
+            'Cache-Control': cacheControl(grant, NARINFO_AGE),
+            // Logs are whatever a build printed.
+            'X-Content-Type-Options': 'nosniff',
+          },
+        }),
+    },
+    {
+      method: 'GET',
+      path: '/:cache/realisations/:file{.+\\.doi}',
+      access: ['pull'],
+      handle: (context, grant) => {
+        const id = parameter(context, 'file').slice(0, -'.doi'.length);
+        return sendFile(context, objectKeys.realisation(grant.cache.name, id), { headers: json(grant) });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/:cache/build-trace-v2/:derivation/:file{.+\\.doi}',
+      access: ['pull'],
+      handle: (context, grant) => {
+        const output = parameter(context, 'file').slice(0, -'.doi'.length);
+        const derivation = parameter(context, 'derivation');
+        const key = objectKeys.buildTrace(grant.cache.name, derivation, output);
+        return sendFile(context, key, { headers: json(grant) });
+      },
+    },
+    {
+      method: 'GET',
+      path: '/:cache/debuginfo/:buildId{[0-9a-f]{40}(?:\\.debug)?}',
+      access: ['pull'],
+      handle: (context, grant) =>
+        sendFile(context, objectKeys.debugInfo(grant.cache.name, parameter(context, 'buildId')), {
+          headers: json(grant),
+        }),
+    },
+  ];
+
+  /** Before it sends a NAR, stock Nix asks whether one of that name is here: it is, in another form. */
+  async function uploadedNar(context: RouteContext, grant: Grant, file: string): Promise<Response> {
+    const isQuestion = context.env.incoming.method === 'HEAD';
+    if (isQuestion && (await nars.findUploaded(grant.cache, file)) !== undefined)
+      return new Response(null, { status: 200 });
+    return absent(context);
+  }
+}
+
+/** Nothing there. It may come at any moment, so nobody is to remember. */
+function absent(context: RouteContext): never {
+  throw new ServerError('not-found', `there is no ${context.req.path}`);
+}
+
+/** What is only for some must not be kept by proxies for all. */
+function cacheControl({ cache }: Grant, age: number): string {
+  return `${cache.public ? 'public' : 'private'}, max-age=${age}`;
+}
+
+function json(grant: Grant): Readonly<Record<string, string>> {
+  return { 'Content-Type': 'application/json', 'Cache-Control': cacheControl(grant, NARINFO_AGE) };
+}
+
+function parameter(context: RouteContext, name: string): string {
+  return context.req.param(name) ?? '';
+}

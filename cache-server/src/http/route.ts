@@ -1,0 +1,33 @@
+import type { HttpBindings } from '@hono/node-server';
+import type { Context } from 'hono';
+import type { Grant } from '../auth/access.js';
+import type { Scope } from '../auth/token.js';
+import type { RequestRecord } from './request-record.js';
+
+/** What every handler finds in Hono's context. */
+export interface RouteEnvironment {
+  readonly Bindings: HttpBindings;
+  readonly Variables: { readonly record: RequestRecord };
+}
+
+export type RouteContext<Path extends string = string> = Context<RouteEnvironment, Path>;
+
+/** A route that has to do with one cache: its path has `:cache`, and its rule was checked before the handler runs. */
+export interface CacheRoute {
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE' | 'PATCH';
+  readonly path: string;
+  /** One of these scopes is needed. */
+  readonly access: readonly Scope[];
+  readonly handle: (context: RouteContext, grant: Grant) => Response | Promise<Response>;
+}
+
+/** A route for anyone. */
+export interface OpenRoute {
+  readonly method: 'GET';
+  readonly path: string;
+  readonly access: 'open';
+  readonly handle: (context: RouteContext) => Response | Promise<Response>;
+}
+
+/** Every route says who may use it: there is no other way to add one (`app.ts`). */
+export type Route = CacheRoute | OpenRoute;

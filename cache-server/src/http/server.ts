@@ -1,0 +1,117 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { LarderError } from '@larder/signing/errors';
+import type { Logger } from 'pino';
+import type { ServerConfig } from '../config.js';
+import { createApp } from './app.js';
+import { beginRecord, type RequestRecord } from './request-record.js';
+import type { Services } from './services.js';
+
+/** A server that takes requests. */
+export interface HttpServer {
+  /** `http://host:port`, as bound. */
+  readonly url: string;
+  /** Takes no new connections, lets requests in flight finish, and ends those that outlast the deadline (ms). */
+  close(deadline: number): Promise<void>;
+}
+
+/** Binds the server. @throws what listening throws, such as EADDRINUSE */
+export async function listen(services: Services): Promise<HttpServer> {
+  const { config, logger, isStopping } = services;
+  const app = createApp(services);
+  const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
+    overrideGlobalObjects: false,
+  });
+  const server = createServer(serverOptions(config), (incoming, outgoing) => {
+    const record = beginRecord(incoming);
+    outgoing.setHeader('X-Request-Id', record.id);
+    // Told to stop: this connection's next request goes to another replica.
+    if (isStopping()) outgoing.shouldKeepAlive = false;
+    logWhenDone(incoming, outgoing, { config, logger, record });
+    void listener(incoming, outgoing);
+  });
+  // Silence ends a connection, not length: a slow link may take hours over a NAR. Uploads watch their own (body.ts).
+  server.timeout = config.timeouts.idle;
+  server.requestTimeout = 0;
+  await bind(server, config);
+  return { url: urlOf(server, config), close: (deadline) => close(server, deadline) };
+}
+
+function serverOptions(config: ServerConfig): Parameters<typeof createServer>[0] {
+  return {
+    maxHeaderSize: config.limits.headers,
+    headersTimeout: config.timeouts.headers,
+    keepAliveTimeout: config.timeouts.keep_alive,
+    connectionsCheckingInterval: Math.min(config.timeouts.headers, 5000),
+    noDelay: true,
+  };
+}
+
+async function bind(server: Server, { listen: { host, port } }: ServerConfig): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function urlOf(server: Server, { listen: { host } }: ServerConfig): string {
+  const { port } = server.address() as AddressInfo;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+async function close(server: Server, deadline: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  // Connections fall idle as their requests finish.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100);
+  const force = setTimeout(() => server.closeAllConnections(), deadline);
+  try {
+    await closed;
+  } finally {
+    clearInterval(sweep);
+    clearTimeout(force);
+  }
+}
+
+interface LogOptions {
+  readonly config: ServerConfig;
+  readonly logger: Logger;
+  readonly record: RequestRecord;
+}
+
+function logWhenDone(incoming: IncomingMessage, outgoing: ServerResponse, options: LogOptions): void {
+  const { config, logger, record } = options;
+  outgoing.once('close', () => {
+    const status = outgoing.statusCode;
+    const isFault = record.error !== undefined && status >= 500;
+    if (!isFault && !isWanted(config.log.requests, incoming.method ?? '')) return;
+    const line = {
+      request: record.id,
+      method: incoming.method,
+      url: incoming.url,
+      status,
+      ms: Math.round((performance.now() - record.started) * 10) / 10,
+      // Not a finished answer: the client went away, or we did.
+      ...(outgoing.writableFinished ? {} : { cut: true }),
+      ...(record.cache === undefined ? {} : { cache: record.cache }),
+      ...(record.token === undefined ? {} : { token: record.token }),
+      ...(record.error === undefined ? {} : describe(record.error, isFault)),
+    };
+    if (isFault) logger.error(line, 'request failed');
+    else logger.info(line, 'request');
+  });
+}
+
+function isWanted(which: ServerConfig['log']['requests'], method: string): boolean {
+  if (which === 'all') return true;
+  return which === 'writes' && method !== 'GET' && method !== 'HEAD';
+}
+
+function describe(error: unknown, isFault: boolean): Readonly<Record<string, unknown>> {
+  if (isFault) return { err: error };
+  return { code: error instanceof LarderError ? error.code : 'internal' };
+}

@@ -1,0 +1,30 @@
+import type { Logger } from 'pino';
+import type { Gate } from '../auth/access.js';
+import type { CacheDirectory } from '../caches/cache-directory.js';
+import type { ServerConfig } from '../config.js';
+import type { Database } from '../database/database.js';
+import type { NarStore } from '../nars/nar-store.js';
+import type { Publisher } from '../publish/publisher.js';
+import type { Realisations } from '../publish/realisations.js';
+import type { SideFiles } from '../publish/side-files.js';
+import type { StockPublisher } from '../publish/stock-publisher.js';
+import type { NarInfoCache } from '../read/narinfo-cache.js';
+import type { ObjectStorage } from '../storage/storage.js';
+
+/** What routes are made of. */
+export interface Services {
+  readonly config: ServerConfig;
+  readonly logger: Logger;
+  readonly storage: ObjectStorage;
+  readonly database: Database;
+  readonly caches: CacheDirectory;
+  readonly gate: Gate;
+  readonly nars: NarStore;
+  readonly narInfos: NarInfoCache;
+  readonly publisher: Publisher;
+  readonly stock: StockPublisher;
+  readonly sideFiles: SideFiles;
+  readonly realisations: Realisations;
+  /** Whether the server was told to stop. */
+  readonly isStopping: () => boolean;
+}

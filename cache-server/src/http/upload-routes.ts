@@ -1,0 +1,150 @@
+import { parseCompression } from '@larder/signing/compression';
+import { parseHash } from '@larder/signing/hash';
+import { parseStorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
+import {
+  type CacheDescription,
+  type CommitResponse,
+  type MissingResponse,
+  parseCommitRequest,
+  parseMissingRequest,
+  type StoredNar,
+} from '@larder/signing/upload';
+import type { Cache } from '../caches/cache.js';
+import type { NarRow } from '../database/tables/nars.js';
+import { queryPathNames } from '../database/tables/paths.js';
+import { ServerError } from '../errors.js';
+import { parseCommitPath } from '../publish/draft.js';
+import { bareHash } from '../publish/narinfo-text.js';
+import { parseDerivationName } from '../publish/side-files.js';
+import { pathNeed } from '../publish/stock-publisher.js';
+import { collectBody, readBody } from './body.js';
+import type { CacheRoute, RouteContext } from './route.js';
+import type { Services } from './services.js';
+
+/** Larder's own upload API; its wire types are in signing's `upload.ts`. */
+export function uploadRoutes(services: Services): CacheRoute[] {
+  const { config, database, nars, publisher, stock, sideFiles } = services;
+  const { limits } = config;
+  const idle = config.timeouts.idle;
+
+  const readJson = async (context: RouteContext): Promise<unknown> => {
+    const body = await collectBody(context.env.incoming, { limit: limits.json, idle });
+    try {
+      return JSON.parse(body.toString('utf8'));
+    } catch (error) {
+      throw new ServerError('request-malformed', 'the request is not JSON', { cause: error });
+    }
+  };
+
+  return [
+    {
+      method: 'GET',
+      path: '/api/v1/caches/:cache',
+      access: ['pull', 'push'],
+      handle: (context, { cache }) => context.json(describeCache(cache, publicUrl(context))),
+    },
+    {
+      method: 'POST',
+      path: '/api/v1/caches/:cache/missing',
+      access: ['pull', 'push'],
+      async handle(context, { cache }) {
+        const paths = parseMissingRequest(await readJson(context)).paths.map(parseStorePath);
+        const names = await queryPathNames(database.read, cache.id, paths.map(storePathHashPart));
+        const missing = paths.filter((path) => names.get(storePathHashPart(path)) !== storePathName(path));
+        return context.json({ missing } satisfies MissingResponse);
+      },
+    },
+    {
+      // HEAD, too: whether the NAR is here.
+      method: 'GET',
+      path: '/api/v1/caches/:cache/nars/:narHash',
+      access: ['push'],
+      async handle(context, { cache }) {
+        const narHash = parseNarHash(context);
+        const nar = await nars.find(cache, narHash);
+        if (nar === undefined) throw new ServerError('not-found', `there is no NAR sha256:${narHash}`);
+        return context.json(describeNar(nar));
+      },
+    },
+    {
+      method: 'PUT',
+      path: '/api/v1/caches/:cache/nars/:narHash',
+      access: ['push'],
+      async handle(context, { cache }) {
+        const narHash = parseNarHash(context);
+        const narSize = parseSize(context.req.query('narSize'));
+        const compression = parseCompression(context.req.query('compression') ?? 'none');
+        const body = readBody(context.env.incoming, { limit: limits.nar, idle });
+        const known = await nars.find(cache, narHash);
+        if (known !== undefined) {
+          // Read to its end: a client that is cut off would try again.
+          for await (const chunk of body) void chunk;
+          return context.json(describeNar(known), 200);
+        }
+        const stored = await nars.receive(cache, body, {
+          compression,
+          narHash,
+          ...(narSize === undefined ? {} : { narSize }),
+        });
+        return context.json(describeNar(stored), 201);
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/v1/caches/:cache/commit',
+      access: ['push'],
+      async handle(context, { cache }) {
+        const drafts = parseCommitRequest(await readJson(context)).paths.map(parseCommitPath);
+        const statuses = await publisher.publish(cache, drafts);
+        for (const draft of drafts) await stock.settle(cache, pathNeed(storePathHashPart(draft.storePath)));
+        const paths = drafts.map(({ storePath }, index) => ({
+          storePath,
+          status: statuses[index] ?? 'present',
+        }));
+        const committed = statuses.filter((status) => status === 'added').length;
+        return context.json({ committed, paths } satisfies CommitResponse);
+      },
+    },
+    {
+      method: 'PUT',
+      path: '/api/v1/caches/:cache/logs/:derivation',
+      access: ['push'],
+      async handle(context, { cache }) {
+        const derivation = parseDerivationName(context.req.param('derivation') ?? '');
+        const body = await collectBody(context.env.incoming, { limit: limits.log, idle });
+        await sideFiles.putLog(cache, derivation, body);
+        return context.body(null, 204);
+      },
+    },
+  ];
+
+  /** Where clients reach this server: as configured, or as this one did. */
+  function publicUrl(context: RouteContext): string {
+    return config.public_url ?? new URL(context.req.url).origin;
+  }
+}
+
+function describeCache(cache: Cache, server: string): CacheDescription {
+  return {
+    name: cache.name,
+    public: cache.public,
+    storeDir: cache.storeDir.path,
+    priority: cache.priority,
+    publicKeys: cache.publicKeys.map((key) => key.format()),
+    url: `${server}/${cache.name}`,
+  };
+}
+
+function describeNar(nar: NarRow): StoredNar {
+  return { narHash: `sha256:${nar.nar_hash}`, narSize: nar.nar_size, fileSize: nar.file_size };
+}
+
+function parseNarHash(context: RouteContext): string {
+  return bareHash(parseHash(context.req.param('narHash') ?? '', 'sha256'));
+}
+
+function parseSize(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new ServerError('request-malformed', `narSize '${text}' is not a number of bytes`);
+}

@@ -1,0 +1,137 @@
+/** The worker module behind `NarReader`: work over whole NARs, which burns CPU, away from the event loop. */
+import { decompress } from '@larder/signing/codec';
+import type { Compression } from '@larder/signing/compression';
+import { LarderError } from '@larder/signing/errors';
+import { Hasher } from '@larder/signing/hash';
+import { ReferenceScanner } from '@larder/signing/references';
+import { SeekableZstdEncoder } from '@larder/signing/seekable-zstd-writer';
+import { type JobContext, serveJobs } from '@larder/signing/worker-jobs';
+import type { ContentHashRequest } from './content-facts.js';
+import { ContentHasher } from './content-hasher.js';
+import { NarSurvey } from './nar-survey.js';
+
+/** Digests and packed hash parts cross threads as bytes. */
+export interface SurveyResult {
+  readonly narHash: Uint8Array;
+  readonly narSize: number;
+  readonly hashParts: Uint8Array | undefined;
+  readonly listing: string | undefined;
+}
+
+export interface IngestResult extends SurveyResult {
+  readonly uploadHash: Uint8Array;
+  readonly fileHash: Uint8Array;
+  readonly fileSize: number;
+}
+
+export interface ReadParams {
+  readonly compression: Compression;
+  /** Most bytes the NAR may have unpacked. */
+  readonly maxSize: number;
+}
+
+export type NarJobs = {
+  /** Upload in, seekable zstd out. */
+  readonly ingest: {
+    readonly params: ReadParams & { readonly level: number };
+    readonly result: IngestResult;
+  };
+  /** Stored NAR in. */
+  readonly survey: { readonly params: ReadParams; readonly result: SurveyResult };
+  /** Stored NAR in; those of the wanted hash parts that occur in it. */
+  readonly references: {
+    readonly params: ReadParams & { readonly wanted: readonly string[] };
+    readonly result: readonly string[];
+  };
+  /** Stored NAR in; undefined when the method wants a plain file and it is none. */
+  readonly contentHash: {
+    readonly params: ReadParams & { readonly request: ContentHashRequest };
+    readonly result: Uint8Array | undefined;
+  };
+};
+
+async function* hashed(source: AsyncIterable<Uint8Array>, hasher: Hasher): AsyncIterable<Uint8Array> {
+  for await (const chunk of source) {
+    hasher.update(chunk);
+    yield chunk;
+  }
+}
+
+async function ingest(
+  { compression, maxSize, level }: NarJobs['ingest']['params'],
+  context: JobContext,
+): Promise<IngestResult> {
+  const upload = new Hasher('sha256');
+  const file = new Hasher('sha256');
+  const survey = new NarSurvey();
+  const { signal } = context;
+  const encoder = new SeekableZstdEncoder({ level });
+  const put = async (pieces: Iterable<Uint8Array>): Promise<void> => {
+    for (const piece of pieces) {
+      file.update(piece);
+      await context.write(piece);
+    }
+  };
+  try {
+    const plain = decompress(hashed(context.input, upload), compression, { maxSize, lend: true, signal });
+    for await (const chunk of plain) {
+      survey.write(chunk);
+      await put(encoder.write(chunk));
+      await context.breathe();
+    }
+    await put(encoder.end());
+  } finally {
+    encoder.close();
+  }
+  return {
+    ...finish(survey),
+    uploadHash: upload.digest().bytes,
+    fileHash: file.digest().bytes,
+    fileSize: file.size,
+  };
+}
+
+async function survey(params: ReadParams, context: JobContext): Promise<SurveyResult> {
+  const result = new NarSurvey();
+  for await (const chunk of plainNar(params, context)) {
+    result.write(chunk);
+    await context.breathe();
+  }
+  return finish(result);
+}
+
+async function references(
+  params: NarJobs['references']['params'],
+  context: JobContext,
+): Promise<readonly string[]> {
+  const scanner = new ReferenceScanner(params.wanted);
+  for await (const chunk of plainNar(params, context)) {
+    scanner.write(chunk);
+    await context.breathe();
+  }
+  return [...scanner.found()];
+}
+
+async function contentHash(
+  params: NarJobs['contentHash']['params'],
+  context: JobContext,
+): Promise<Uint8Array | undefined> {
+  const hasher = new ContentHasher(params.request);
+  for await (const chunk of plainNar(params, context)) {
+    hasher.write(chunk);
+    await context.breathe();
+  }
+  return hasher.finish()?.bytes;
+}
+
+function plainNar({ compression, maxSize }: ReadParams, context: JobContext): AsyncIterable<Uint8Array> {
+  return decompress(context.input, compression, { maxSize, lend: true, signal: context.signal });
+}
+
+function finish(survey: NarSurvey): SurveyResult {
+  const { narHash, ...rest } = survey.finish();
+  if (narHash.algorithm !== 'sha256') throw new LarderError('nar-malformed', 'NARs are named by SHA-256');
+  return { ...rest, narHash: narHash.bytes };
+}
+
+serveJobs<NarJobs>({ ingest, survey, references, contentHash });

@@ -1,0 +1,118 @@
+import type { Compression } from '@larder/signing/compression';
+import { Hash } from '@larder/signing/hash';
+import { WorkerPool } from '@larder/signing/worker-pool';
+import type { ContentHashRequest } from './content-facts.js';
+import type { NarJobs, SurveyResult } from './nar-jobs.js';
+
+/** What a NAR says of itself when it is read. */
+export interface NarReading {
+  /** SHA-256. */
+  readonly narHash: Hash;
+  /** Bytes. */
+  readonly narSize: number;
+  /** Every possible hash part of a store path in it, packed; absent when there are too many. */
+  readonly hashParts?: Buffer;
+  /** Its `.ls`; absent when that is too large to keep. */
+  readonly listing?: string;
+}
+
+/** An upload that was read, and how it is kept. */
+export interface IngestedNar extends NarReading {
+  /** SHA-256 of the bytes as they came. */
+  readonly uploadHash: Hash;
+  /** SHA-256 of the bytes as they are kept. */
+  readonly fileHash: Hash;
+  readonly fileSize: number;
+}
+
+export interface IngestOptions {
+  readonly compression: Compression;
+  readonly signal?: AbortSignal;
+}
+
+/** An upload under way: its bytes as they are to be kept, and what they turn out to be. */
+export interface RunningIngest {
+  readonly output: AsyncIterable<Uint8Array>;
+  /** Rejects with `nar-malformed`, `codec-…` or what the upload itself threw. */
+  readonly result: Promise<IngestedNar>;
+}
+
+export interface NarReaderOptions {
+  /** Threads; as many as there are cores by default. */
+  readonly workers?: number;
+  /** zstd. */
+  readonly level: number;
+  /** Most bytes a NAR may have unpacked: the guard against decompression bombs. */
+  readonly maxSize: number;
+}
+
+/** Reads whole NARs in worker threads. */
+export class NarReader implements AsyncDisposable {
+  readonly #pool: WorkerPool<NarJobs>;
+  readonly #level: number;
+  readonly #maxSize: number;
+
+  constructor(options: NarReaderOptions) {
+    this.#pool = new WorkerPool<NarJobs>(new URL('./nar-jobs.js', import.meta.url), {
+      size: options.workers,
+    });
+    this.#level = options.level;
+    this.#maxSize = options.maxSize;
+  }
+
+  /** Reads an upload and recompresses it, in one pass. */
+  ingest(source: AsyncIterable<Uint8Array>, { compression, signal }: IngestOptions): RunningIngest {
+    const params = { compression, maxSize: this.#maxSize, level: this.#level };
+    const job = this.#pool.run('ingest', params, { input: source, ...(signal ? { signal } : {}) });
+    const result = job.result.then(({ uploadHash, fileHash, fileSize, ...survey }) => ({
+      ...readSurvey(survey),
+      uploadHash: new Hash('sha256', uploadHash),
+      fileHash: new Hash('sha256', fileHash),
+      fileSize,
+    }));
+    // Whoever reads the output hears of a failure there first.
+    result.catch(() => undefined);
+    return { output: job.output, result };
+  }
+
+  /** Reads a stored NAR again. */
+  async survey(stored: AsyncIterable<Uint8Array>): Promise<NarReading> {
+    return readSurvey(await this.#pool.run('survey', this.#storedParams, { input: stored }).result);
+  }
+
+  /** Those of `wanted` that occur in a stored NAR. */
+  async findHashParts(
+    stored: AsyncIterable<Uint8Array>,
+    wanted: readonly string[],
+  ): Promise<ReadonlySet<string>> {
+    const params = { ...this.#storedParams, wanted };
+    return new Set(await this.#pool.run('references', params, { input: stored }).result);
+  }
+
+  /** `undefined` when the method wants a plain file and the NAR is none. */
+  async computeContentHash(
+    stored: AsyncIterable<Uint8Array>,
+    request: ContentHashRequest,
+  ): Promise<Hash | undefined> {
+    const params = { ...this.#storedParams, request };
+    const bytes = await this.#pool.run('contentHash', params, { input: stored }).result;
+    return bytes === undefined ? undefined : new Hash(request.algorithm, bytes);
+  }
+
+  get #storedParams(): { readonly compression: Compression; readonly maxSize: number } {
+    return { compression: 'zstd', maxSize: Number.MAX_SAFE_INTEGER };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool.close();
+  }
+}
+
+function readSurvey({ narHash, narSize, hashParts, listing }: SurveyResult): NarReading {
+  return {
+    narHash: new Hash('sha256', narHash),
+    narSize,
+    ...(hashParts === undefined ? {} : { hashParts: Buffer.from(hashParts) }),
+    ...(listing === undefined ? {} : { listing }),
+  };
+}

@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import type { Database } from '../database/database.js';
+import { queryNarInfoText } from '../database/tables/paths.js';
+
+/** A narinfo as it is sent. */
+export interface ServedNarInfo {
+  readonly body: Buffer;
+  readonly etag: string;
+}
+
+export interface NarInfoCacheOptions {
+  readonly database: Database;
+  /** Bytes of narinfos to keep. */
+  readonly capacity?: number;
+  /** Milliseconds an entry counts: other replicas' changes (a signature more, a path withdrawn) show after that. */
+  readonly freshness?: number;
+}
+
+interface Entry {
+  readonly narInfo: ServedNarInfo;
+  readonly until: number;
+}
+
+const DEFAULT_CAPACITY = 64 * 2 ** 20;
+const DEFAULT_FRESHNESS = 10_000;
+/** What an entry costs besides its body, roughly. */
+const ENTRY_OVERHEAD = 300;
+
+/**
+ * The narinfos last asked for, over the database. Absence is never kept: a path that was just pushed, through whichever
+ * replica, is there at once.
+ */
+export class NarInfoCache {
+  readonly #database: Database;
+  readonly #capacity: number;
+  readonly #freshness: number;
+  /** In the order of last use: a Map keeps that of insertion. */
+  readonly #entries = new Map<string, Entry>();
+  #bytes = 0;
+  /** Counts invalidations, so that a lookup that began before one does not keep what it found. */
+  #version = 0;
+
+  constructor(options: NarInfoCacheOptions) {
+    this.#database = options.database;
+    this.#capacity = options.capacity ?? DEFAULT_CAPACITY;
+    this.#freshness = options.freshness ?? DEFAULT_FRESHNESS;
+  }
+
+  /** What is kept and fresh, without waiting. */
+  peek(cacheId: number, hashPart: string): ServedNarInfo | undefined {
+    const key = `${cacheId}/${hashPart}`;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    if (entry.until < Date.now()) {
+      this.#remove(key, entry);
+      return undefined;
+    }
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry.narInfo;
+  }
+
+  async find(cacheId: number, hashPart: string): Promise<ServedNarInfo | undefined> {
+    const kept = this.peek(cacheId, hashPart);
+    if (kept !== undefined) return kept;
+    const version = this.#version;
+    const text = await queryNarInfoText(this.#database.read, cacheId, hashPart);
+    if (text === undefined) return undefined;
+    const body = Buffer.from(text);
+    const narInfo = { body, etag: `"${createHash('sha1').update(body).digest('base64url')}"` };
+    if (version === this.#version) this.#add(`${cacheId}/${hashPart}`, narInfo);
+    return narInfo;
+  }
+
+  invalidate(cacheId: number, hashPart: string): void {
+    this.#version++;
+    const key = `${cacheId}/${hashPart}`;
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.#remove(key, entry);
+  }
+
+  #add(key: string, narInfo: ServedNarInfo): void {
+    const before = this.#entries.get(key);
+    if (before !== undefined) this.#remove(key, before);
+    this.#entries.set(key, { narInfo, until: Date.now() + this.#freshness });
+    this.#bytes += narInfo.body.length + ENTRY_OVERHEAD;
+    for (const [oldest, entry] of this.#entries) {
+      if (this.#bytes <= this.#capacity) break;
+      this.#remove(oldest, entry);
+    }
+  }
+
+  #remove(key: string, entry: Entry): void {
+    this.#entries.delete(key);
+    this.#bytes -= entry.narInfo.body.length + ENTRY_OVERHEAD;
+  }
+}

@@ -1,0 +1,180 @@
+import { parseCacheInfo } from '@larder/signing/cache-info';
+import { formatContentAddress } from '@larder/signing/content-address';
+import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
+import { StoreDir, storePathHashPart, storePathName } from '@larder/signing/store-path';
+import { type Cache, isCacheName } from './caches/cache.js';
+import { parseCacheSettings } from './caches/cache-settings.js';
+import { insertNar } from './database/tables/nars.js';
+import { insertReferences } from './database/tables/path-references.js';
+import { deleteDanglingPaths, insertPath } from './database/tables/paths.js';
+import { bareHash } from './publish/narinfo-text.js';
+import type { Foundation } from './start.js';
+import { narUrlPath, objectKeys } from './storage/object-key.js';
+import { readObject } from './storage/storage.js';
+
+/** What a reindex found in one cache. */
+export interface Reindexed {
+  readonly cache: string;
+  /** Paths taken into the database that it did not have. */
+  added: number;
+  /** Paths left out, and why. */
+  readonly refused: { readonly narinfo: string; readonly why: string }[];
+  /** Paths taken out again because something they refer to is not there. */
+  dangling: number;
+}
+
+/** Narinfos read at once, and written in one transaction. */
+const BATCH = 64;
+
+/**
+ * Rebuilds the database from the bucket: every narinfo whose NAR is there becomes a path again. What is in the database
+ * stays. Safe beside a running server, and to run again.
+ */
+export async function reindex(foundation: Foundation): Promise<Reindexed[]> {
+  const results: Reindexed[] = [];
+  for (const name of await foundation.storage.listCaches()) {
+    if (!isCacheName(name)) continue;
+    const cache = await restoreCache(foundation, name);
+    if (cache === undefined) continue;
+    const result = await reindexCache(foundation, cache);
+    foundation.logger.info(
+      { cache: name, added: result.added, refused: result.refused.length, dangling: result.dangling },
+      'rebuilt the index of a cache',
+    );
+    results.push(result);
+  }
+  return results;
+}
+
+/** The cache of that name, made again from what the bucket says of it if the database has lost it. */
+async function restoreCache(
+  { caches, storage, logger }: Foundation,
+  name: string,
+): Promise<Cache | undefined> {
+  const known = await caches.find(name);
+  if (known !== undefined) return known;
+  const info = await readObject(storage, objectKeys.cacheInfo(name));
+  if (info === undefined) return undefined;
+  const { storeDir, priority } = parseCacheInfo(info.toString());
+  const settings = parseCacheSettings(
+    (await readObject(storage, objectKeys.settings(name)))?.toString() ?? '',
+  );
+  // Whether everyone may read it is not to be guessed.
+  const cache = await caches.create({
+    name,
+    public: settings?.public ?? false,
+    priority,
+    storeDir: new StoreDir(storeDir),
+    retiredKeys: settings?.publicKeys ?? [],
+  });
+  if (cache.publicKeys.length > cache.signingKeys.length)
+    logger.warn(
+      { cache: name, signingKeys: cache.signingKeys.map((key) => key.name) },
+      'secret keys were lost with the database: what is published keeps its signatures, new paths get others',
+    );
+  return cache;
+}
+
+async function reindexCache(foundation: Foundation, cache: Cache): Promise<Reindexed> {
+  const { storage, database } = foundation;
+  const nars = await listNars(foundation, cache);
+  const result: Reindexed = { cache: cache.name, added: 0, refused: [], dangling: 0 };
+  let batch: string[] = [];
+  const flush = async (): Promise<void> => {
+    const keys = batch;
+    batch = [];
+    const texts = await Promise.all(keys.map((key) => readObject(storage, key)));
+    const sound = keys.flatMap((key, index) => {
+      const path = examine(cache, { key, text: texts[index]?.toString() ?? '', nars });
+      if ('why' in path) result.refused.push({ narinfo: key, why: path.why });
+      return 'why' in path ? [] : [path];
+    });
+    result.added += await record(foundation, cache, sound);
+  };
+  for await (const { key } of storage.list(`${cache.name}/`)) {
+    if (!/^[^/]+\/[^/]+\.narinfo$/.test(key)) continue;
+    if (batch.push(key) >= BATCH) await flush();
+  }
+  await flush();
+  result.dangling = await deleteDanglingPaths(database.write, cache.id);
+  return result;
+}
+
+/** The sizes of the NARs in the bucket, by NarHash. */
+async function listNars({ storage }: Foundation, cache: Cache): Promise<Map<string, number>> {
+  const nars = new Map<string, number>();
+  for await (const { key, size } of storage.list(`${cache.name}/nar/`)) {
+    const narHash = /\/nar\/([0-9a-z]{52})\.nar\.zst$/.exec(key)?.[1];
+    if (narHash !== undefined) nars.set(narHash, size);
+  }
+  return nars;
+}
+
+interface FoundPath {
+  readonly info: NarInfo;
+  readonly text: string;
+  readonly fileSize: number;
+}
+
+interface Examined {
+  readonly key: string;
+  readonly text: string;
+  readonly nars: ReadonlyMap<string, number>;
+}
+
+function examine(cache: Cache, { key, text, nars }: Examined): FoundPath | { readonly why: string } {
+  let info: NarInfo;
+  try {
+    info = parseNarInfo(text, cache.storeDir, key);
+  } catch (error) {
+    return { why: error instanceof Error ? error.message : String(error) };
+  }
+  const narHash = bareHash(info.narHash);
+  const fileSize = nars.get(narHash);
+  if (key !== objectKeys.narInfo(cache.name, storePathHashPart(info.storePath)))
+    return { why: `it is about ${info.storePath}` };
+  if (info.url !== narUrlPath(narHash)) return { why: `its URL '${info.url}' is not one of Larder's` };
+  if (fileSize === undefined) return { why: `its NAR ${info.url} is not there` };
+  return { info, text, fileSize };
+}
+
+async function record({ database }: Foundation, cache: Cache, paths: readonly FoundPath[]): Promise<number> {
+  if (paths.length === 0) return 0;
+  return database.write.transaction().execute(async (db) => {
+    let added = 0;
+    for (const { info, text, fileSize } of paths) {
+      const hashPart = storePathHashPart(info.storePath);
+      await insertNar(db, {
+        cache_id: cache.id,
+        nar_hash: bareHash(info.narHash),
+        nar_size: info.narSize,
+        file_hash: info.fileHash === undefined ? '' : bareHash(info.fileHash),
+        file_size: fileSize,
+        created_at: Date.now(),
+      });
+      const isNew = await insertPath(db, {
+        cache_id: cache.id,
+        hash_part: hashPart,
+        name: storePathName(info.storePath),
+        nar_hash: bareHash(info.narHash),
+        nar_size: info.narSize,
+        deriver: info.deriver ?? null,
+        ca: info.ca === undefined ? null : formatContentAddress(info.ca),
+        narinfo: text,
+        created_at: Date.now(),
+      });
+      if (!isNew) continue;
+      added++;
+      const others = info.references.filter((reference) => reference !== info.storePath);
+      await insertReferences(
+        db,
+        others.map((reference) => ({
+          cache_id: cache.id,
+          hash_part: hashPart,
+          reference: storePathHashPart(reference),
+        })),
+      );
+    }
+    return added;
+  });
+}

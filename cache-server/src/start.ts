@@ -1,0 +1,162 @@
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import { Gate } from './auth/access.js';
+import { type Bootstrapped, bootstrap } from './bootstrap.js';
+import { CacheDirectory } from './caches/cache-directory.js';
+import { KeySeal } from './caches/key-seal.js';
+import type { ServerConfig } from './config.js';
+import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
+import { listen } from './http/server.js';
+import type { Services } from './http/services.js';
+import { NarReader } from './nars/nar-reader.js';
+import { NarStore } from './nars/nar-store.js';
+import { Publisher } from './publish/publisher.js';
+import { Realisations } from './publish/realisations.js';
+import { SideFiles } from './publish/side-files.js';
+import { StockPublisher } from './publish/stock-publisher.js';
+import { NarInfoCache } from './read/narinfo-cache.js';
+import { DiskStorage } from './storage/disk.js';
+import { S3Storage } from './storage/s3.js';
+import type { ObjectStorage } from './storage/storage.js';
+import { Sweeper } from './sweeper.js';
+
+/** A server that runs. */
+export interface RunningServer {
+  /** `http://host:port`, as bound. */
+  readonly url: string;
+  readonly bootstrapped: Bootstrapped;
+  /** Stops gracefully: requests in flight finish, within the configured deadline. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** What the server and the administrative verbs both need. */
+export interface Foundation extends AsyncDisposable {
+  readonly config: ServerConfig;
+  readonly logger: Logger;
+  readonly storage: ObjectStorage;
+  readonly database: Database;
+  readonly caches: CacheDirectory;
+}
+
+/**
+ * Opens storage and database, making both if need be.
+ * @throws `storage-failed`, `database-failed`, `key-unsealable`
+ */
+export async function openFoundation(config: ServerConfig, logger: Logger): Promise<Foundation> {
+  await mkdir(config.data, { recursive: true });
+  const sealFile = config.keys.seal_key_file;
+  const seal = await KeySeal.open(sealFile ?? join(config.data, 'seal-key'), {
+    create: sealFile === undefined,
+  });
+  const storage = await openStorage(config);
+  try {
+    const database = await openDatabase(databaseOptions(config));
+    const keyDirectory = join(config.data, 'keys');
+    return {
+      config,
+      logger,
+      storage,
+      database,
+      caches: new CacheDirectory({ database, storage, seal, keyDirectory }),
+      async [Symbol.asyncDispose]() {
+        await database[Symbol.asyncDispose]();
+        await storage[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await storage[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/**
+ * Starts a server: on an empty data directory it first makes a public cache `main` and an admin token.
+ * @throws what opening storage, database or socket throws
+ */
+export async function startServer(config: ServerConfig, logger: Logger): Promise<RunningServer> {
+  const foundation = await openFoundation(config, logger);
+  try {
+    const bootstrapped = await bootstrap(foundation);
+    return await serve(foundation, bootstrapped);
+  } catch (error) {
+    await foundation[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promise<RunningServer> {
+  const { config, logger } = foundation;
+  const reader = new NarReader({
+    level: config.uploads.compression_level,
+    maxSize: config.limits.nar,
+    ...(config.uploads.workers === undefined ? {} : { workers: config.uploads.workers }),
+  });
+  let isStopping = false;
+  const services = assemble(foundation, { reader, isStopping: () => isStopping });
+  const sweeper = Sweeper.start(foundation);
+  const server = await listen(services);
+  logger.info(
+    { url: server.url, storage: config.storage.engine, database: config.database.engine },
+    'serving',
+  );
+  const stop = async (): Promise<void> => {
+    isStopping = true;
+    logger.info('stopping: no new connections, requests in flight finish');
+    await server.close(config.timeouts.shutdown);
+    await sweeper.stop();
+    await reader[Symbol.asyncDispose]();
+    await foundation[Symbol.asyncDispose]();
+    logger.info('stopped');
+  };
+  let stopped: Promise<void> | undefined;
+  return { url: server.url, bootstrapped, close: () => (stopped ??= stop()) };
+}
+
+function assemble(
+  foundation: Foundation,
+  { reader, isStopping }: { readonly reader: NarReader; readonly isStopping: () => boolean },
+): Services {
+  const { config, logger, storage, database, caches } = foundation;
+  const nars = new NarStore({ database, storage, reader });
+  const narInfos = new NarInfoCache({ database });
+  const verifyReferences = config.uploads.verify_references;
+  const publisher = new Publisher({ database, storage, nars, narInfos, verifyReferences });
+  return {
+    config,
+    logger,
+    storage,
+    database,
+    caches,
+    gate: new Gate(database, caches),
+    nars,
+    narInfos,
+    publisher,
+    stock: new StockPublisher({ database, nars, publisher, logger }),
+    sideFiles: new SideFiles({ database, storage }),
+    realisations: new Realisations(storage),
+    isStopping,
+  };
+}
+
+async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
+  if (storage.engine === 'disk') return DiskStorage.open(resolve(data, storage.path ?? 'storage'));
+  const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = storage;
+  return new S3Storage({
+    bucket: storage.bucket,
+    prefix: storage.prefix,
+    partSize: storage.part_size,
+    ...(storage.region === undefined ? {} : { region: storage.region }),
+    ...(storage.endpoint === undefined ? {} : { endpoint: storage.endpoint }),
+    ...(storage.path_style === undefined ? {} : { pathStyle: storage.path_style }),
+    ...(accessKeyId === undefined || secretAccessKey === undefined
+      ? {}
+      : { credentials: { accessKeyId, secretAccessKey } }),
+  });
+}
+
+function databaseOptions({ database, data }: ServerConfig): DatabaseOptions {
+  return database.engine === 'sqlite'
+    ? { engine: 'sqlite', path: resolve(data, database.path ?? 'larder.db') }
+    : database;
+}

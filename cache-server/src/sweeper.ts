@@ -1,0 +1,41 @@
+import { deletePendingBefore } from './database/tables/pending-paths.js';
+import type { Foundation } from './start.js';
+
+const INTERVAL = 3_600_000;
+
+/** Removes, at start and every hour, what uploads that died left behind. Several replicas may do so at once. */
+export class Sweeper {
+  readonly #foundation: Foundation;
+  readonly #timer: NodeJS.Timeout;
+  #running: Promise<void>;
+
+  private constructor(foundation: Foundation) {
+    this.#foundation = foundation;
+    this.#running = this.#sweep();
+    this.#timer = setInterval(() => {
+      this.#running = this.#running.then(() => this.#sweep());
+    }, INTERVAL);
+    this.#timer.unref();
+  }
+
+  static start(foundation: Foundation): Sweeper {
+    return new Sweeper(foundation);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+
+  async #sweep(): Promise<void> {
+    const { config, storage, database, logger } = this.#foundation;
+    try {
+      const orphans = await storage.sweep(new Date(Date.now() - config.uploads.orphans));
+      const pending = await deletePendingBefore(database.write, Date.now() - config.uploads.pending);
+      if (orphans + pending > 0) logger.info({ orphans, pending }, 'swept what uploads left behind');
+    } catch (error) {
+      // It is only about space: the next round tries again.
+      logger.warn({ err: error }, 'cannot sweep');
+    }
+  }
+}

@@ -1,0 +1,99 @@
+import { readFile } from 'node:fs/promises';
+import { TrustedKeys } from '@larder/signing/trust';
+import { loadSettings } from '@larder/substituter/config';
+import { HttpClient, httpClientOptions } from '@larder/substituter/http/http-client';
+import type { OpenContext } from '@larder/substituter/open-store';
+import type { Settings } from '@larder/substituter/settings/settings';
+import { type Command, Option } from 'commander';
+import { collect, usageError } from './command.js';
+
+/** Options that every verb of the client takes. */
+export interface ClientOptions {
+  readonly tokenFile?: string;
+  readonly trustedPublicKeys?: readonly string[];
+  readonly requireSigs?: boolean;
+  readonly option?: readonly (readonly [name: string, value: string])[];
+}
+
+/** Adds `--token-file` and `--option` to a verb. */
+export function addClientOptions(command: Command): Command {
+  return command
+    .option('--token-file <file>', "log in with the token in this file rather than the netrc file's")
+    .addOption(
+      new Option('--option <name=value>', 'set a setting of nix.conf; repeatable').argParser(collectSetting),
+    );
+}
+
+/** Adds `--trusted-public-keys` and `--no-require-sigs`. */
+export function addTrustOptions(command: Command): Command {
+  return command
+    .option('--trusted-public-keys <keys>', 'trust these keys rather than those of nix.conf', collect)
+    .option('--no-require-sigs', 'accept paths that no trusted key signed');
+}
+
+function collectSetting(text: string, previous: [string, string][] = []): [string, string][] {
+  const equals = text.indexOf('=');
+  if (equals < 1) throw usageError(`--option takes NAME=VALUE, not '${text}'`);
+  return [...previous, [text.slice(0, equals).trim(), text.slice(equals + 1).trim()]];
+}
+
+/** What the client's verbs work with: settings, connections, and a signal that Ctrl-C raises. */
+export class ClientSession implements AsyncDisposable {
+  readonly context: OpenContext;
+  readonly #interrupt = new AbortController();
+  readonly #http: HttpClient;
+  readonly #onSignal = (): void => this.#interrupt.abort();
+
+  private constructor(settings: Settings, http: HttpClient) {
+    this.#http = http;
+    this.context = { settings, http, onWait: (path) => note(`waiting for the lock on ${path}`) };
+    process.once('SIGINT', this.#onSignal);
+    process.once('SIGTERM', this.#onSignal);
+  }
+
+  static async open(options: ClientOptions): Promise<ClientSession> {
+    const overrides = (options.option ?? []).map(([name, value]) => ({
+      name,
+      value,
+      origin: 'command line',
+    }));
+    const settings = loadSettings(undefined, overrides);
+    const token =
+      options.tokenFile === undefined ? undefined : (await readFile(options.tokenFile, 'utf8')).trim();
+    const http = new HttpClient({
+      ...httpClientOptions(settings),
+      authorization: token === undefined ? undefined : `Bearer ${token}`,
+      onRetry: (error, delay) => note(`${(error as Error).message}; trying again in ${delay} ms`),
+    });
+    return new ClientSession(settings, http);
+  }
+
+  get settings(): Settings {
+    return this.context.settings;
+  }
+
+  /** Aborted by SIGINT and SIGTERM; a second one ends the process at once. */
+  get signal(): AbortSignal {
+    return this.#interrupt.signal;
+  }
+
+  /** What is trusted: the command line's keys, else the configuration's. */
+  trust(options: ClientOptions): { readonly trusted: TrustedKeys; readonly requireSignatures: boolean } {
+    const keys = options.trustedPublicKeys ?? this.settings.get('trusted-public-keys');
+    return {
+      trusted: TrustedKeys.parse(keys),
+      requireSignatures: options.requireSigs !== false && this.settings.get('require-sigs'),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    process.off('SIGINT', this.#onSignal);
+    process.off('SIGTERM', this.#onSignal);
+    await this.#http.close();
+  }
+}
+
+/** A remark for a person, on standard error. */
+export function note(text: string): void {
+  process.stderr.write(`larder: ${text}\n`);
+}

@@ -1,0 +1,304 @@
+import { createHash, type Hash as Sha256 } from 'node:crypto';
+import { formatBase32 } from './base32.js';
+import { compress, decompress } from './codec.js';
+import { LarderError } from './errors.js';
+import { NarLister } from './nar-listing.js';
+import { NarParser, type NarVisitor } from './nar-parser.js';
+import { NarRestorer } from './nar-restore.js';
+import type {
+  DumpParams,
+  DumpResult,
+  ExpectedNar,
+  FrameParams,
+  FrameResult,
+  HashParams,
+  HashResult,
+  NarJobs,
+  RestoreParams,
+  RestoreResult,
+  VerifyParams,
+  VerifyResult,
+} from './nar-work-jobs.js';
+import { dumpNar } from './nar-writer.js';
+import { ReferenceScanner } from './references.js';
+import { SeekableCheck } from './seekable-zstd-check.js';
+import { compressFrame, SeekableZstdEncoder } from './seekable-zstd-writer.js';
+import { type JobContext, serveJobs } from './worker-jobs.js';
+
+/** The module of nar-work's threads. Everything in it may keep its thread busy; nothing else imports it. */
+serveJobs<NarJobs>({ verify, restore, dump, hash, compressFrame: doFrame });
+
+const IGNORE: NarVisitor = {
+  enterDirectory() {},
+  leaveDirectory() {},
+  beginFile() {},
+  contents() {},
+  endFile() {},
+  symlink() {},
+};
+
+async function verify(params: VerifyParams, context: JobContext): Promise<VerifyResult> {
+  const file = new Digest();
+  const seekable = params.compression === 'zstd' ? new SeekableCheck() : undefined;
+  const lister = params.listing ? new NarLister() : undefined;
+  const nar = new NarDigest(params.candidates, lister ?? IGNORE);
+  const output = new Output(params, context);
+  const { compression, windowLogMax, narSize, maxSize = narSize } = params;
+  const input = tap(context.input, (chunk) => {
+    file.update(chunk);
+    seekable?.write(chunk);
+    return output.same(chunk);
+  });
+  const content = decompress(input, compression, {
+    lend: true,
+    maxSize,
+    windowLogMax,
+    onFrame: seekable?.onFrame,
+  });
+  let result: HashResult;
+  try {
+    for await (const chunk of content) {
+      nar.write(chunk);
+      context.progress(chunk.length);
+      await output.recompress(chunk);
+    }
+    result = nar.finish(params);
+    await output.end();
+  } finally {
+    output.close();
+  }
+  const fileHash = file.hash();
+  return {
+    ...result,
+    fileHash,
+    fileSize: file.size,
+    ...output.result({ fileHash, fileSize: file.size }),
+    seekable: params.output === 'seekable' || (seekable?.matches() ?? false),
+    listing: lister?.listing(),
+  };
+}
+
+async function restore(params: RestoreParams, context: JobContext): Promise<RestoreResult> {
+  const { compression, windowLogMax, narSize: maxSize, target, canonical, fsync } = params;
+  const restorer = new NarRestorer(target, { canonical, fsync });
+  let fileSize = 0;
+  try {
+    const nar = new NarDigest([], restorer);
+    const input = tap(context.input, (chunk) => {
+      fileSize += chunk.length;
+    });
+    for await (const chunk of decompress(input, compression, { lend: true, maxSize, windowLogMax })) {
+      nar.write(chunk);
+      context.progress(chunk.length);
+    }
+    const { narHash, narSize } = nar.finish(params);
+    return { narHash, narSize, fileSize };
+  } finally {
+    restorer.close();
+  }
+}
+
+async function dump(params: DumpParams, context: JobContext): Promise<DumpResult> {
+  const file = new Digest();
+  const nar = new PathDigest(params.candidates);
+  const emit = (chunk: Uint8Array): Promise<void> | undefined => {
+    if (params.compression !== 'none') file.update(chunk);
+    return context.write(chunk);
+  };
+  if (params.compression === 'zstd') await dumpSeekable(params, { nar, emit, context });
+  else {
+    const source = dumpChunks(params.path, nar, context);
+    for await (const chunk of compress(source, params.compression, { level: params.level }))
+      await emit(chunk);
+  }
+  const result = nar.finish();
+  const same = params.compression === 'none';
+  return {
+    ...result,
+    fileHash: same ? result.narHash : file.hash(),
+    fileSize: same ? result.narSize : file.size,
+  };
+}
+
+interface DumpParts {
+  readonly nar: PathDigest;
+  readonly emit: (chunk: Uint8Array) => Promise<void> | undefined;
+  readonly context: JobContext;
+}
+
+async function dumpSeekable(params: DumpParams, { nar, emit, context }: DumpParts): Promise<void> {
+  const chunks = dumpNar(params.path);
+  const first = chunks.next();
+  if (first.done) return;
+  const second = chunks.next();
+  // Most NARs are one chunk. Knowing its size, zstd sets up small tables and not those for megabytes.
+  const size = second.done ? first.value.length : params.size;
+  const encoder = new SeekableZstdEncoder({ level: params.level, size });
+  try {
+    for (let next: IteratorResult<Uint8Array> = first; !next.done; ) {
+      nar.write(next.value);
+      context.progress(next.value.length);
+      for (const piece of encoder.write(next.value)) await emit(piece);
+      await context.breathe();
+      next = next === first ? second : chunks.next();
+    }
+    for (const piece of encoder.end()) await emit(piece);
+  } finally {
+    encoder.close();
+  }
+}
+
+async function* dumpChunks(path: string, nar: PathDigest, context: JobContext): AsyncGenerator<Uint8Array> {
+  for (const chunk of dumpNar(path)) {
+    nar.write(chunk);
+    context.progress(chunk.length);
+    yield chunk;
+    await context.breathe();
+  }
+}
+
+async function hash({ path, candidates }: HashParams, context: JobContext): Promise<HashResult> {
+  const nar = new PathDigest(candidates);
+  for await (const _ of dumpChunks(path, nar, context));
+  return nar.finish();
+}
+
+async function doFrame({ content, level }: FrameParams, context: JobContext): Promise<FrameResult> {
+  const frame = compressFrame(content, level);
+  const buffer = content.buffer as ArrayBuffer;
+  context.transfer(frame.buffer as ArrayBuffer, buffer);
+  return { frame, buffer };
+}
+
+/** Shows every chunk to `look` on its way, waiting if it asks to. */
+async function* tap(
+  source: AsyncIterable<Uint8Array>,
+  look: (chunk: Uint8Array) => Promise<void> | undefined | void,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    const wait = look(chunk);
+    if (wait !== undefined) await wait;
+    yield chunk;
+  }
+}
+
+/** SHA-256 and size of a stream. */
+class Digest {
+  readonly #sha: Sha256 = createHash('sha256');
+  size = 0;
+
+  update(chunk: Uint8Array): void {
+    this.#sha.update(chunk);
+    this.size += chunk.length;
+  }
+
+  hash(): Uint8Array {
+    return this.#sha.digest();
+  }
+}
+
+/** Hash, size and references of an archive that was just made. */
+class PathDigest {
+  readonly #digest = new Digest();
+  readonly #scanner: ReferenceScanner | undefined;
+
+  constructor(candidates: readonly string[]) {
+    this.#scanner = candidates.length > 0 ? new ReferenceScanner(candidates) : undefined;
+  }
+
+  write(chunk: Uint8Array): void {
+    this.#digest.update(chunk);
+    this.#scanner?.write(chunk);
+  }
+
+  finish(): HashResult {
+    const references = [...(this.#scanner?.found() ?? [])].sort();
+    return { narHash: this.#digest.hash(), narSize: this.#digest.size, references };
+  }
+}
+
+/** The same of an archive from outside, which is parsed strictly meanwhile. */
+class NarDigest {
+  readonly #digest: PathDigest;
+  readonly #parser: NarParser;
+
+  constructor(candidates: readonly string[], visitor: NarVisitor) {
+    this.#digest = new PathDigest(candidates);
+    this.#parser = new NarParser(visitor);
+  }
+
+  write(chunk: Uint8Array): void {
+    this.#digest.write(chunk);
+    this.#parser.write(chunk);
+  }
+
+  finish(expected: ExpectedNar): HashResult {
+    this.#parser.end();
+    const result = this.#digest.finish();
+    checkExpected(result, expected);
+    return result;
+  }
+}
+
+function checkExpected(actual: HashResult, expected: ExpectedNar): void {
+  if (expected.narSize !== undefined && expected.narSize !== actual.narSize) {
+    throw new LarderError(
+      'nar-size-mismatch',
+      `the archive has ${actual.narSize} bytes where ${expected.narSize} were promised`,
+      { fields: { expected: expected.narSize, actual: actual.narSize } },
+    );
+  }
+  if (expected.narHash === undefined || Buffer.compare(expected.narHash, actual.narHash) === 0) return;
+  const wanted = `sha256:${formatBase32(expected.narHash)}`;
+  const got = `sha256:${formatBase32(actual.narHash)}`;
+  throw new LarderError(
+    'nar-hash-mismatch',
+    `the archive's hash is ${got} where ${wanted} was promised: it was damaged or tampered with`,
+    { fields: { expected: wanted, actual: got } },
+  );
+}
+
+/** What a verification sends back of the archive: nothing, the bytes it was given, or seekable zstd. */
+class Output {
+  readonly #kind: VerifyParams['output'];
+  readonly #context: JobContext;
+  readonly #encoder: SeekableZstdEncoder | undefined;
+  readonly #digest = new Digest();
+
+  constructor({ output, level, narSize }: VerifyParams, context: JobContext) {
+    this.#kind = output;
+    this.#context = context;
+    this.#encoder = output === 'seekable' ? new SeekableZstdEncoder({ level, size: narSize }) : undefined;
+  }
+
+  same(chunk: Uint8Array): Promise<void> | undefined {
+    return this.#kind === 'same' ? this.#context.write(chunk) : undefined;
+  }
+
+  async recompress(chunk: Uint8Array): Promise<void> {
+    if (this.#encoder === undefined) return;
+    for (const piece of this.#encoder.write(chunk)) await this.#emit(piece);
+  }
+
+  async end(): Promise<void> {
+    if (this.#encoder === undefined) return;
+    for (const piece of this.#encoder.end()) await this.#emit(piece);
+  }
+
+  close(): void {
+    this.#encoder?.close();
+  }
+
+  #emit(piece: Uint8Array): Promise<void> | undefined {
+    this.#digest.update(piece);
+    return this.#context.write(piece);
+  }
+
+  result(file: {
+    readonly fileHash: Uint8Array;
+    readonly fileSize: number;
+  }): Pick<VerifyResult, 'outputHash' | 'outputSize'> {
+    if (this.#kind === 'seekable') return { outputHash: this.#digest.hash(), outputSize: this.#digest.size };
+    return { outputHash: file.fileHash, outputSize: this.#kind === 'same' ? file.fileSize : 0 };
+  }
+}

@@ -1,0 +1,116 @@
+import { type CacheInfo, parseCacheInfo } from '@larder/signing/cache-info';
+import { decompress } from '@larder/signing/codec';
+import { parseCompression } from '@larder/signing/compression';
+import { LarderError } from '@larder/signing/errors';
+import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
+import type { PathInfo } from '@larder/signing/path-info';
+import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
+import type { PathSource, ReadOptions } from '../store.js';
+import type { CacheFiles } from './cache-files.js';
+
+export interface BinaryCacheOptions {
+  readonly storeDir: StoreDir;
+  /** In place of what the cache says of itself. */
+  readonly priority?: number;
+  readonly wantMassQuery?: boolean;
+  /** Accept its paths without signatures (`trusted=true` in its URI). */
+  readonly trusted?: boolean;
+}
+
+/** What a cache that says nothing is taken for, as by Nix. */
+const silentCache = { wantMassQuery: false, priority: 50 };
+
+/** A binary cache to read from, wherever its files are. */
+export class BinaryCache implements PathSource {
+  readonly files: CacheFiles;
+  readonly storeDir: StoreDir;
+  readonly trusted: boolean;
+  readonly #options: BinaryCacheOptions;
+  #info: Promise<CacheInfo> | undefined;
+
+  constructor(files: CacheFiles, options: BinaryCacheOptions) {
+    this.files = files;
+    this.storeDir = options.storeDir;
+    this.trusted = options.trusted ?? false;
+    this.#options = options;
+  }
+
+  get uri(): string {
+    return this.files.uri;
+  }
+
+  /**
+   * What the cache says of itself, asked for once.
+   * @throws `cache-store-dir-mismatch`: its paths would not work here
+   */
+  info(options?: ReadOptions): Promise<CacheInfo> {
+    this.#info ??= this.#fetchInfo(options).catch((error: unknown) => {
+      this.#info = undefined; // A failure is not an answer: the next caller asks again.
+      throw error;
+    });
+    return this.#info;
+  }
+
+  async #fetchInfo(options?: ReadOptions): Promise<CacheInfo> {
+    const file = await this.files.read('nix-cache-info', options);
+    const stated =
+      file === undefined
+        ? { storeDir: this.storeDir.path, ...silentCache }
+        : parseCacheInfo(Buffer.from(file).toString('utf8'), `nix-cache-info of ${this.uri}`);
+    if (stated.storeDir !== this.storeDir.path) {
+      throw new LarderError(
+        'cache-store-dir-mismatch',
+        `the cache ${this.uri} is for stores in ${stated.storeDir}, this store is in ${this.storeDir.path}: ` +
+          'its paths refer to each other by full name and would not work here',
+        { fields: { cache: this.uri, theirs: stated.storeDir, ours: this.storeDir.path } },
+      );
+    }
+    return {
+      storeDir: stated.storeDir,
+      priority: this.#options.priority ?? stated.priority,
+      wantMassQuery: this.#options.wantMassQuery ?? stated.wantMassQuery,
+    };
+  }
+
+  /**
+   * The narinfo of a path; `undefined` when the cache has none or has one for another name with the same hash.
+   * @throws `narinfo-malformed`, HttpError
+   */
+  async queryPathInfo(path: StorePath, options?: ReadOptions): Promise<NarInfo | undefined> {
+    const narInfo = await this.#fetchNarInfo(storePathHashPart(path), options);
+    return narInfo?.storePath === path ? narInfo : undefined;
+  }
+
+  async queryPathFromHashPart(hashPart: string, options?: ReadOptions): Promise<StorePath | undefined> {
+    return (await this.#fetchNarInfo(hashPart, options))?.storePath;
+  }
+
+  async #fetchNarInfo(hashPart: string, options?: ReadOptions): Promise<NarInfo | undefined> {
+    await this.info(options);
+    const name = `${hashPart}.narinfo`;
+    const file = await this.files.read(name, options);
+    if (file === undefined) return undefined;
+    const narInfo = parseNarInfo(Buffer.from(file).toString('utf8'), this.storeDir, `${name} of ${this.uri}`);
+    if (storePathHashPart(narInfo.storePath) === hashPart) return narInfo;
+    throw new LarderError(
+      'narinfo-malformed',
+      `${name} of ${this.uri} is about another path, ${narInfo.storePath}`,
+    );
+  }
+
+  /** The NAR as the cache keeps it, compressed. @throws `cache-file-missing` */
+  openCompressed(info: NarInfo, options?: ReadOptions): AsyncIterable<Uint8Array> {
+    return this.files.open(info.url, options);
+  }
+
+  /** The NAR, unpacked. The info must be this cache's own. */
+  openNar(info: PathInfo, options?: ReadOptions): AsyncIterable<Uint8Array> {
+    const narInfo = info as NarInfo;
+    const compression = parseCompression(narInfo.compression);
+    return decompress(this.openCompressed(narInfo, options), compression, { signal: options?.signal });
+  }
+
+  async close(): Promise<void> {
+    await this.files.close();
+  }
+}

@@ -1,0 +1,114 @@
+import { createHash } from 'node:crypto';
+import { lstatSync } from 'node:fs';
+import { LarderError } from '@larder/signing/errors';
+import { Hash } from '@larder/signing/hash';
+import { isContentAddressed, type PathInfo, type ValidPathInfo } from '@larder/signing/path-info';
+import type { StorePath } from '@larder/signing/store-path';
+import { checkTrust, type TrustedKeys } from '@larder/signing/trust';
+import { mapConcurrently } from '../concurrency.js';
+import { LocalStore } from '../local-store/local-store.js';
+import type { PathSource } from '../store.js';
+
+export interface VerifyOptions {
+  readonly source: PathSource;
+  /** Read every path and compare its hash. */
+  readonly contents: boolean;
+  /** Whose signatures count; without it signatures are not looked at. */
+  readonly trusted?: TrustedKeys;
+  readonly concurrency: number;
+  readonly onVerified?: (verdict: Verdict) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What is wrong with a path, if anything. */
+export type Fault = 'missing' | 'modified' | 'untrusted';
+
+export interface Verdict {
+  readonly path: StorePath;
+  readonly faults: readonly Fault[];
+  /** What to tell a person, one line a fault. */
+  readonly details: readonly string[];
+  /** Bytes of NAR that were read. */
+  readonly bytes: number;
+}
+
+/**
+ * Verifies paths of a store or cache: that they are there, that their contents have the hash that is recorded, and
+ * that a trusted key signed them (or their own name proves them, or they were built here). Gives the verdicts in the
+ * order of `paths`.
+ * @throws what reading throws for reasons other than the path's own state
+ */
+export async function verifyPaths(paths: readonly StorePath[], options: VerifyOptions): Promise<Verdict[]> {
+  return mapConcurrently(paths, options.concurrency, async (path) => {
+    options.signal?.throwIfAborted();
+    const verdict = await verifyPath(path, options);
+    options.onVerified?.(verdict);
+    return verdict;
+  });
+}
+
+async function verifyPath(path: StorePath, options: VerifyOptions): Promise<Verdict> {
+  const { source, signal } = options;
+  const info = await source.queryPathInfo(path, { signal });
+  if (info === undefined || (source instanceof LocalStore && !isOnDisk(source, path))) {
+    const detail = info === undefined ? `is not in ${source.uri}` : 'is valid but its files are gone';
+    return { path, faults: ['missing'], details: [detail], bytes: 0 };
+  }
+  const faults: Fault[] = [];
+  const details: string[] = [];
+  const found = (fault: Fault, detail: string): void => {
+    faults.push(fault);
+    details.push(detail);
+  };
+  if (options.trusted !== undefined) verifyTrust(info, options, found);
+  if (options.contents) await verifyContents(info, options, found);
+  return { path, faults, details, bytes: options.contents ? info.narSize : 0 };
+}
+
+type Found = (fault: Fault, detail: string) => void;
+
+function verifyTrust(info: PathInfo, { source, trusted }: VerifyOptions, found: Found): void {
+  // Built here: our own word is as good as a signature, and there is none.
+  if ((info as ValidPathInfo).ultimate === true || isContentAddressed(info, source.storeDir)) return;
+  try {
+    checkTrust(info, {
+      storeDir: source.storeDir,
+      trusted: trusted!,
+      requireSignatures: true,
+      source: source.uri,
+    });
+  } catch (error) {
+    if (!(error instanceof LarderError)) throw error;
+    found('untrusted', error.message);
+  }
+}
+
+async function verifyContents(
+  info: PathInfo,
+  { source, signal }: VerifyOptions,
+  found: Found,
+): Promise<void> {
+  const hash = createHash('sha256');
+  let size = 0;
+  try {
+    for await (const chunk of source.openNar(info, { signal })) {
+      hash.update(chunk);
+      size += chunk.length;
+    }
+  } catch (error) {
+    if (!(error instanceof LarderError)) throw error;
+    found('modified', error.message);
+    return;
+  }
+  const got = new Hash('sha256', hash.digest());
+  if (got.equals(info.narHash) && size === info.narSize) return;
+  found(
+    'modified',
+    `has the hash ${got.toString()} (${size} bytes), not ${info.narHash.toString()} (${info.narSize} bytes)`,
+  );
+}
+
+function isOnDisk(store: LocalStore, path: StorePath): boolean {
+  // Not existsSync: a path may be a dangling link.
+  return lstatSync(store.realPath(path), { throwIfNoEntry: false }) !== undefined;
+}

@@ -1,0 +1,34 @@
+import type { PathInfo } from '@larder/signing/path-info';
+import type { StoreDir, StorePath } from '@larder/signing/store-path';
+import type { FoundPath } from '../source-set.js';
+
+export interface ReceiveOptions {
+  /** Called with the number of NAR bytes handled since the last call. */
+  readonly onBytes: (count: number) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * What became of a path's contents: `received`, to be committed; `present`, since somebody else was faster; or
+ * `busy`, since another process is adding the path right now: ask again later.
+ */
+export type Reception = 'received' | 'present' | 'busy';
+
+/**
+ * Where paths are copied to, in two steps. Contents are received in any order, many at a time, and checked; they
+ * become visible by a commit, for which all references are there already or in the same batch.
+ */
+export interface Destination {
+  readonly uri: string;
+  readonly storeDir: StoreDir;
+  /** Whether a path needs a trusted signature to come in. */
+  readonly checksTrust: boolean;
+  /** Of these paths, those that are not there. */
+  queryMissing(paths: readonly StorePath[], signal?: AbortSignal): Promise<ReadonlySet<StorePath>>;
+  receive(found: FoundPath, options: ReceiveOptions): Promise<Reception>;
+  /** Makes received paths visible; `infos` are sorted, references first. */
+  commit(infos: readonly PathInfo[], signal?: AbortSignal): Promise<void>;
+  /** Gives up a path that was received and will not be committed. */
+  discard(path: StorePath): Promise<void>;
+  close(): Promise<void>;
+}

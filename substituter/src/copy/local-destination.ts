@@ -1,0 +1,70 @@
+import type { PathInfo } from '@larder/signing/path-info';
+import type { StoreDir, StorePath } from '@larder/signing/store-path';
+import { checkContents } from '../local-store/check-contents.js';
+import { deleteTree } from '../local-store/delete-tree.js';
+import type { LocalStore, StagedPath } from '../local-store/local-store.js';
+import type { FoundPath } from '../source-set.js';
+import type { Destination, ReceiveOptions, Reception } from './destination.js';
+import { restorePath } from './restore-path.js';
+
+/** Copies into a store on this machine. */
+export class LocalDestination implements Destination {
+  readonly checksTrust: boolean;
+  readonly #store: LocalStore;
+  /** Received and not yet committed; their locks are held. */
+  readonly #staged = new Map<StorePath, StagedPath>();
+
+  constructor(store: LocalStore, { checksTrust = true }: { readonly checksTrust?: boolean } = {}) {
+    this.#store = store;
+    this.checksTrust = checksTrust;
+  }
+
+  get uri(): string {
+    return this.#store.uri;
+  }
+
+  get storeDir(): StoreDir {
+    return this.#store.storeDir;
+  }
+
+  queryMissing(paths: readonly StorePath[], signal?: AbortSignal): Promise<ReadonlySet<StorePath>> {
+    return this.#store.queryMissing(paths, signal);
+  }
+
+  async receive(found: FoundPath, { onBytes, signal }: ReceiveOptions): Promise<Reception> {
+    const staged = await this.#store.tryStage(found.info.storePath);
+    if (staged === undefined) return 'present';
+    if (staged === 'busy') return 'busy';
+    try {
+      const { directory } = staged;
+      await restorePath(found, { directory, fsync: this.#store.fsyncsStorePaths, onBytes, signal });
+      await checkContents(found.info, directory, this.storeDir);
+      await staged.publish();
+    } catch (error) {
+      await deleteTree(staged.directory);
+      staged.release();
+      throw error;
+    }
+    this.#staged.set(found.info.storePath, staged);
+    return 'received';
+  }
+
+  async commit(infos: readonly PathInfo[]): Promise<void> {
+    this.#store.register(infos);
+    for (const { storePath } of infos) this.#release(storePath);
+  }
+
+  async discard(path: StorePath): Promise<void> {
+    if (this.#staged.has(path)) await deleteTree(this.#store.realPath(path));
+    this.#release(path);
+  }
+
+  async close(): Promise<void> {
+    await this.#store.close();
+  }
+
+  #release(path: StorePath): void {
+    this.#staged.get(path)?.release();
+    this.#staged.delete(path);
+  }
+}

@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LarderError } from '@larder/signing/errors';
+import type { PathInfo } from '@larder/signing/path-info';
+import type { StorePath } from '@larder/signing/store-path';
+import type { FoundPath } from '../source-set.js';
+import type { PathSource } from '../store.js';
+import { CommitQueue } from './commit-queue.js';
+import type { CopyListener } from './copy-events.js';
+import type { Destination } from './destination.js';
+import { TransferOrder } from './transfer-order.js';
+
+export interface TransferOptions {
+  readonly destination: Destination;
+  /** Paths under way at a time. */
+  readonly concurrency: number;
+  /** Another trusted source of a path, not among those whose copy was bad. */
+  readonly findElsewhere: (
+    path: StorePath,
+    except: ReadonlySet<PathSource>,
+  ) => Promise<FoundPath | undefined>;
+  readonly onEvent?: CopyListener;
+  readonly signal?: AbortSignal;
+}
+
+/** How often paths that another process is adding are looked at again, in milliseconds. */
+const busyPoll = 50;
+
+/**
+ * Transfers a plan. Contents come in in any order, several at a time; each path is committed as soon as all it
+ * refers to is. After a failure nothing new is begun, what is complete is still committed, and the first
+ * failure is thrown.
+ *
+ * Locks: a path that another process is adding takes no slot while it is waited for. Two processes that copy
+ * the same closure therefore share the work; they cannot wait for each other in a circle, since the lowest path
+ * that is not committed yet needs nothing but whoever holds it.
+ */
+export class Transfer {
+  readonly #options: TransferOptions;
+  readonly #order: TransferOrder;
+  readonly #commits: CommitQueue;
+  readonly #abort = new AbortController();
+  readonly #signal: AbortSignal;
+  #busy: FoundPath[] = [];
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(plan: readonly FoundPath[], options: TransferOptions) {
+    this.#options = options;
+    this.#order = new TransferOrder(plan);
+    this.#signal =
+      options.signal === undefined
+        ? this.#abort.signal
+        : AbortSignal.any([options.signal, this.#abort.signal]);
+    this.#commits = new CommitQueue(
+      plan.map(({ info }) => info),
+      (infos) => this.#commit(infos),
+    );
+  }
+
+  async run(): Promise<void> {
+    const lanes = Array.from({ length: this.#options.concurrency }, (_, lane) => this.#runLane(lane));
+    await Promise.all(lanes);
+    await this.#commits.drain().catch((error: unknown) => this.#fail(error));
+    await Promise.all(this.#commits.uncommitted().map((path) => this.#options.destination.discard(path)));
+    if (this.#failure !== undefined) throw this.#failure.error;
+    this.#options.signal?.throwIfAborted();
+  }
+
+  /** Half of the lanes go up from the leaves, so that commits flow; half take the largest, so that none is left last. */
+  async #runLane(lane: number): Promise<void> {
+    for (;;) {
+      if (this.#signal.aborted) return;
+      const next =
+        (lane % 2 === 0 ? this.#order.takeLowest() : this.#order.takeLargest()) ?? (await this.#takeBusy());
+      if (next === undefined) return;
+      try {
+        await this.#transfer(next);
+      } catch (error) {
+        this.#fail(error);
+      }
+    }
+  }
+
+  /** A path that was busy before, once nothing else is left to begin. */
+  async #takeBusy(): Promise<FoundPath | undefined> {
+    const next = this.#busy.shift();
+    if (next !== undefined) await sleep(busyPoll, undefined, { signal: this.#signal }).catch(() => {});
+    return next;
+  }
+
+  async #transfer(planned: FoundPath): Promise<void> {
+    const bad = new Set<PathSource>();
+    for (let found = planned; ; ) {
+      try {
+        await this.#receive(found);
+        return;
+      } catch (error) {
+        if (this.#signal.aborted || !isSourceFault(error)) throw error;
+        bad.add(found.source);
+        const other = await this.#options.findElsewhere(found.info.storePath, bad).catch(() => undefined);
+        if (other === undefined) throw error;
+        const { storePath: path } = found.info;
+        this.#options.onEvent?.({ type: 'retried', path, source: other.source.uri, error: error as Error });
+        found = other;
+      }
+    }
+  }
+
+  async #receive(found: FoundPath): Promise<void> {
+    const { storePath: path, narSize: bytes } = found.info;
+    const { onEvent, destination } = this.#options;
+    onEvent?.({ type: 'started', path, bytes, source: found.source.uri });
+    const reception = await destination.receive(found, {
+      onBytes: (count) => onEvent?.({ type: 'progress', path, bytes: count }),
+      signal: this.#signal,
+    });
+    if (reception === 'busy') {
+      this.#busy.push(found);
+      onEvent?.({ type: 'waiting', path });
+      return;
+    }
+    if (reception === 'present') this.#commits.notePresent(found.info);
+    else this.#commits.noteReceived(found.info);
+    onEvent?.({ type: 'finished', path, bytes });
+  }
+
+  async #commit(infos: readonly PathInfo[]): Promise<void> {
+    try {
+      // Not abortable: a commit under way is seconds at most, and its outcome must be known.
+      await this.#options.destination.commit(infos);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#abort.abort();
+  }
+}
+
+/** Failures that another source might not have: its bytes are bad, gone or do not come. */
+function isSourceFault(error: unknown): boolean {
+  if (!(error instanceof LarderError)) return false;
+  return (
+    error.code.startsWith('codec-') ||
+    ['nar-malformed', 'nar-mismatch', 'cache-file-missing', 'cache-unreachable', 'cache-refused'].includes(
+      error.code,
+    )
+  );
+}

@@ -1,0 +1,120 @@
+import { accessSync, constants, existsSync } from 'node:fs';
+import { LarderError } from '@larder/signing/errors';
+import { StoreDir } from '@larder/signing/store-path';
+import { BinaryCache } from './binary-cache/binary-cache.js';
+import type { CacheFiles } from './binary-cache/cache-files.js';
+import { FileCacheFiles } from './binary-cache/file-cache-files.js';
+import { HttpCacheFiles } from './binary-cache/http-cache-files.js';
+import { DaemonPool } from './daemon/daemon-pool.js';
+import { DaemonStore } from './daemon/daemon-store.js';
+import type { HttpClient } from './http/http-client.js';
+import { findStoreLayout } from './local-store/layout.js';
+import { LocalStore, type LocalStoreOptions, localStoreOptions } from './local-store/local-store.js';
+import type { Settings } from './settings/settings.js';
+import { countParameter, flagParameter, formatStoreUri, parseStoreUri, type StoreUri } from './store-uri.js';
+
+/** What opening a store takes; the caller owns the HTTP client. */
+export interface OpenContext {
+  readonly settings: Settings;
+  readonly http: HttpClient;
+  /** Called with the path of a lock that another process holds. */
+  readonly onWait?: LocalStoreOptions['onWait'];
+  /** Called with what Nix's daemon logs, a line at a time. */
+  readonly onLog?: (line: string) => void;
+}
+
+export type LocalStoreUri = Extract<StoreUri, { readonly kind: 'local' | 'auto' | 'daemon' }>;
+export type CacheUri = Exclude<StoreUri, LocalStoreUri>;
+
+export function isCacheUri(uri: StoreUri): uri is CacheUri {
+  return uri.kind === 'file' || uri.kind === 'http' || uri.kind === 's3';
+}
+
+/** Opens a store or cache to read from. @throws `store-uri-invalid` and what opening it throws */
+export async function openSource(
+  text: string,
+  context: OpenContext,
+): Promise<BinaryCache | LocalStore | DaemonStore> {
+  const uri = parseStoreUri(text);
+  return isCacheUri(uri) ? openCache(uri, context) : openMachineStore(uri, context);
+}
+
+/** Opens a binary cache. */
+export async function openCache(uri: CacheUri, context: OpenContext): Promise<BinaryCache> {
+  return new BinaryCache(await openCacheFiles(uri, context), {
+    storeDir: cacheStoreDir(uri, context.settings),
+    priority: countParameter(uri, 'priority'),
+    wantMassQuery: flagParameter(uri, 'want-mass-query'),
+    trusted: flagParameter(uri, 'trusted'),
+  });
+}
+
+/** The store directory whose paths a cache is asked for. */
+export function cacheStoreDir(uri: CacheUri, settings: Settings): StoreDir {
+  return new StoreDir(uri.parameters.get('store') ?? settings.directories.storeDir.value);
+}
+
+export async function openCacheFiles(uri: CacheUri, { settings, http }: OpenContext): Promise<CacheFiles> {
+  switch (uri.kind) {
+    case 'file':
+      return new FileCacheFiles(uri.directory);
+    case 'http':
+      return new HttpCacheFiles(formatStoreUri(uri), uri.url, http);
+    case 's3': {
+      const { S3CacheFiles } = await import('./binary-cache/s3-cache-files.js');
+      return new S3CacheFiles(uri, Math.max(1, settings.get('download-attempts')));
+    }
+  }
+}
+
+/**
+ * Opens a store on this machine: directly where it may be written, else through Nix's daemon. `auto` chooses as Nix
+ * does; `local` and `daemon` insist.
+ */
+export async function openMachineStore(
+  uri: LocalStoreUri,
+  context: OpenContext,
+): Promise<LocalStore | DaemonStore> {
+  return needsDaemon(uri, context.settings) ? openDaemonStore(uri, context) : openLocalStore(uri, context);
+}
+
+/** Opens a store on this machine for work that goes to its files. @throws `store-needs-daemon` where only Nix's daemon may write */
+export async function openLocalStore(uri: LocalStoreUri, context: OpenContext): Promise<LocalStore> {
+  const layout = findStoreLayout(context.settings, uri.parameters);
+  if (needsDaemon(uri, context.settings)) {
+    throw new LarderError(
+      'store-needs-daemon',
+      `this works on the files of ${layout.storeDir.path} itself, which only their owner may: run it as root, or name a ` +
+        'store of your own (local?root=DIR)',
+    );
+  }
+  const options = { ...localStoreOptions(context.settings), onWait: context.onWait };
+  return LocalStore.open(layout, options, formatStoreUri({ ...uri, kind: 'local' }));
+}
+
+function needsDaemon(uri: LocalStoreUri, settings: Settings): boolean {
+  if (uri.kind === 'daemon') return true;
+  const { stateDir } = findStoreLayout(settings, uri.parameters);
+  return uri.kind === 'auto' && existsSync(stateDir) && !isWritable(stateDir);
+}
+
+/** Requests to the daemon under way at a time; each has a process of the daemon's behind it. */
+const daemonConnections = 8;
+
+function openDaemonStore(uri: LocalStoreUri, { settings, onLog }: OpenContext): DaemonStore {
+  const socket = uri.kind === 'daemon' ? uri.socket : undefined;
+  const pool = new DaemonPool(socket ?? settings.directories.daemonSocket.value, {
+    connections: daemonConnections,
+    onLog,
+  });
+  return new DaemonStore(pool, { storeDir: new StoreDir(settings.directories.storeDir.value) });
+}
+
+function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,138 @@
+import { formatCacheInfo } from '@larder/signing/cache-info';
+import { compressionExtension, type WritableCompression } from '@larder/signing/compression';
+import type { SecretKey } from '@larder/signing/key';
+import { formatNarInfo, type NarInfo } from '@larder/signing/narinfo';
+import type { PathInfo } from '@larder/signing/path-info';
+import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
+import { signPathInfo } from '@larder/signing/trust';
+import { BinaryCache } from '../binary-cache/binary-cache.js';
+import { type CacheFiles, fileContents } from '../binary-cache/cache-files.js';
+import { mapConcurrently } from '../concurrency.js';
+import type { Destination, ReceiveOptions, Reception } from '../copy/destination.js';
+import type { FoundPath } from '../source-set.js';
+import { type PackedNar, packNar } from './pack-nar.js';
+
+export interface CachePublisherOptions {
+  readonly storeDir: StoreDir;
+  readonly compression: WritableCompression;
+  readonly level?: number;
+  /** Keys that sign what is published, next to the signatures it has. */
+  readonly secretKeys: readonly SecretKey[];
+  /** Write `<hash>.ls` beside each narinfo. */
+  readonly writeListing: boolean;
+  /** Narinfo queries under way at a time. */
+  readonly queries: number;
+}
+
+/**
+ * Publishes to a binary cache in stock Nix's way, in its layout: the NAR under its compressed hash, the listing if
+ * asked for, and the narinfo last, after those of all references.
+ */
+export class CachePublisher implements Destination {
+  readonly checksTrust = false;
+  readonly storeDir: StoreDir;
+  readonly #files: CacheFiles;
+  readonly #options: CachePublisherOptions;
+  readonly #received = new Map<StorePath, PackedNar>();
+  #prepared: Promise<void> | undefined;
+
+  constructor(files: CacheFiles, options: CachePublisherOptions) {
+    this.#files = files;
+    this.#options = options;
+    this.storeDir = options.storeDir;
+  }
+
+  get uri(): string {
+    return this.#files.uri;
+  }
+
+  async queryMissing(paths: readonly StorePath[], signal?: AbortSignal): Promise<ReadonlySet<StorePath>> {
+    this.#prepared ??= this.#prepare(signal);
+    await this.#prepared;
+    const missing = new Set<StorePath>();
+    await mapConcurrently(paths, this.#options.queries, async (path) => {
+      if (!(await this.#files.exists(narInfoName(path), { signal }))) missing.add(path);
+    });
+    return missing;
+  }
+
+  /** Checks that the cache is for our store directory; one that is new gets its first file. */
+  async #prepare(signal: AbortSignal | undefined): Promise<void> {
+    const name = 'nix-cache-info';
+    await new BinaryCache(this.#files, { storeDir: this.storeDir }).info({ signal });
+    if ((await this.#files.read(name, { signal })) !== undefined) return;
+    const text = formatCacheInfo({ storeDir: this.storeDir.path, wantMassQuery: true, priority: 50 });
+    await this.#files.write(name, fileContents(text), { contentType: 'text/x-nix-cache-info', signal });
+  }
+
+  async receive(found: FoundPath, { onBytes, signal }: ReceiveOptions): Promise<Reception> {
+    const { compression, level, writeListing } = this.#options;
+    await using packed = await packNar(found, {
+      compression,
+      level,
+      list: writeListing,
+      directory: this.#files.scratchDirectory,
+      onBytes,
+      signal,
+    });
+    const url = `nar/${packed.fileHash.format('nix32', { prefix: false })}.nar${compressionExtension(compression)}`;
+    if (!(await this.#files.exists(url, { signal }))) {
+      await this.#files.write(url, packed.contents, { contentType: 'application/x-nix-nar', signal });
+    }
+    if (packed.listing !== undefined) {
+      const name = `${storePathHashPart(found.info.storePath)}.ls`;
+      await this.#files.write(name, fileContents(packed.listing), {
+        contentType: 'application/json',
+        signal,
+      });
+    }
+    this.#received.set(found.info.storePath, packed);
+    return 'received';
+  }
+
+  async commit(infos: readonly PathInfo[]): Promise<void> {
+    const written = new Map<StorePath, Promise<void>>();
+    // References come first in `infos`, so each finds those of this batch under way.
+    for (const info of infos) {
+      const before: Promise<void>[] = [];
+      for (const path of info.references) {
+        const earlier = written.get(path);
+        if (earlier !== undefined) before.push(earlier);
+      }
+      const writing = Promise.all(before).then(() => this.#writeNarInfo(info));
+      written.set(info.storePath, writing);
+      writing.catch(() => {}); // Thrown below, with the others.
+    }
+    await Promise.all(written.values());
+  }
+
+  async #writeNarInfo(info: PathInfo): Promise<void> {
+    const packed = this.#received.get(info.storePath)!;
+    const { compression, secretKeys } = this.#options;
+    const { storePath, narHash, narSize, references, deriver, signatures, ca } = info;
+    const narInfo: NarInfo = {
+      ...{ storePath, narHash, narSize, references, deriver, signatures, ca },
+      url: `nar/${packed.fileHash.format('nix32', { prefix: false })}.nar${compressionExtension(compression)}`,
+      compression,
+      fileHash: packed.fileHash,
+      fileSize: packed.contents.size,
+    };
+    const signed = signPathInfo(narInfo, secretKeys, this.storeDir);
+    const contents = fileContents(formatNarInfo(signed, this.storeDir));
+    await this.#files.write(narInfoName(storePath), contents, { contentType: 'text/x-nix-narinfo' });
+    this.#received.delete(storePath);
+  }
+
+  /** What was uploaded stays: the next try finds it, and a cache's owner collects what no narinfo names. */
+  async discard(path: StorePath): Promise<void> {
+    this.#received.delete(path);
+  }
+
+  async close(): Promise<void> {
+    await this.#files.close();
+  }
+}
+
+function narInfoName(path: StorePath): string {
+  return `${storePathHashPart(path)}.narinfo`;
+}
