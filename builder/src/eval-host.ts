@@ -75,23 +75,33 @@ export class LocalHost implements Host {
     writeBytes(2, `${text}\n`);
   }
 
+  /** Before something in the store is looked at, what this evaluation added must be there. */
+  private settle(path: string): void {
+    if (path.startsWith(this.storeDir)) this.store.settle();
+  }
+
   fileType(path: string): FileType | undefined {
+    this.settle(path);
     return this.files.fileType(path);
   }
 
   readFile(path: string): string {
+    this.settle(path);
     return this.files.readFile(path);
   }
 
   readDirectory(path: string): readonly (readonly [string, FileType])[] {
+    this.settle(path);
     return this.files.readDirectory(path);
   }
 
   readLink(path: string): string {
+    this.settle(path);
     return this.files.readLink(path);
   }
 
   resolveSymlinks(path: string, keepLast = false): string {
+    this.settle(path);
     return this.files.resolveSymlinks(path, keepLast);
   }
 

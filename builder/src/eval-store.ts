@@ -1,9 +1,9 @@
+import { createHash } from 'node:crypto';
+import { lstatSync, readFileSync } from 'node:fs';
 import { makeContentAddressedPath, makeTextPath } from '@larder/signing/content-address';
 import { computeHash, Hash } from '@larder/signing/hash';
 import { dumpNar } from '@larder/signing/nar-writer';
-import { parseStorePath, StoreDir, type StorePath } from '@larder/signing/store-path';
-import { createHash } from 'node:crypto';
-import { lstatSync, readFileSync } from 'node:fs';
+import { parseStorePath, type StoreDir, type StorePath } from '@larder/signing/store-path';
 import { byteTextToBuffer, fromByteText, toByteText } from './eval/byte-text.js';
 import { NixError } from './eval/errors.js';
 import type { FileType, OutputToRealise, PathToAdd } from './eval/host.js';
@@ -15,20 +15,28 @@ export interface StoreBackend {
   /** Where a store path's files are on this machine. */
   realPath(path: StorePath): string;
   addText(path: StorePath, contents: Buffer, references: readonly StorePath[]): void;
-  /** Adds a tree whose NAR comes from `dump`; called only if the path is not valid yet. */
-  addTree(path: StorePath, tree: TreeToAdd): void;
+  addTree(tree: TreeToAdd): void;
   ensurePath(path: StorePath): void;
+  /** Waits until everything added is in the store. */
+  flush(): void;
   realise(outputs: readonly OutputToRealise[]): readonly StorePath[];
 }
 
 /** A tree to add to the store. */
 export interface TreeToAdd {
+  readonly path: StorePath;
   readonly source: string;
-  readonly filter: ((path: string) => boolean) | undefined;
   readonly method: 'flat' | 'recursive';
-  readonly hash: Hash;
   readonly references: readonly StorePath[];
+  /** The hash that names it, as `sha256:…`. */
+  readonly hash: string;
+  /** Size of its NAR; zero if that was not computed. */
+  readonly narSize: number;
+  /** What a filter kept, by full path; undefined if everything goes in. */
+  readonly kept: ReadonlySet<string> | undefined;
 }
+
+type KeepEntry = ((path: string) => boolean) | undefined;
 
 function typeAt(path: string): FileType {
   const stat = lstatSync(path);
@@ -37,12 +45,20 @@ function typeAt(path: string): FileType {
   return stat.isSymbolicLink() ? 'symlink' : 'unknown';
 }
 
-/** The hash of a NAR, or of a plain file. */
-function hashTree(path: string, method: 'flat' | 'recursive', filter: TreeToAdd['filter']): Hash {
-  if (method === 'flat') return computeHash('sha256', readFileSync(path));
+/** The hash of a NAR and its size, or the hash of a plain file. */
+function hashTree(
+  path: string,
+  method: 'flat' | 'recursive',
+  filter: KeepEntry,
+): { hash: Hash; narSize: number } {
+  if (method === 'flat') return { hash: computeHash('sha256', readFileSync(path)), narSize: 0 };
+  let narSize = 0;
   const hash = createHash('sha256');
-  for (const chunk of dumpNar(path, filter === undefined ? {} : { filter })) hash.update(chunk);
-  return new Hash('sha256', hash.digest());
+  for (const chunk of dumpNar(path, filter === undefined ? {} : { filter })) {
+    hash.update(chunk);
+    narSize += chunk.length;
+  }
+  return { hash: new Hash('sha256', hash.digest()), narSize };
 }
 
 /**
@@ -94,7 +110,7 @@ export class EvalStore {
       references: refs,
     });
     if (dryRun || path.endsWith('.drv')) this.texts.set(path, { contents, references: refs });
-    if (!dryRun && !this.isValidPath(path)) {
+    if (!dryRun && !this.validPaths.has(path)) {
       this.backend.addText(path, bytes, refs);
       this.validPaths.add(path);
     }
@@ -104,13 +120,18 @@ export class EvalStore {
   addPath(request: PathToAdd): string {
     const source = fromByteText(request.path);
     const { filter } = request;
+    const kept = filter === undefined ? undefined : new Set<string>();
     const keep =
       filter === undefined
         ? undefined
-        : (path: string): boolean => filter(toByteText(path), typeAt(path));
-    let hash: Hash;
+        : (path: string): boolean => {
+            const wanted = filter(toByteText(path), typeAt(path));
+            if (wanted) kept!.add(path);
+            return wanted;
+          };
+    let hashed: { hash: Hash; narSize: number };
     try {
-      hash = hashTree(source, request.method, keep);
+      hashed = hashTree(source, request.method, keep);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new NixError('other', `path '${request.path}' does not exist`);
@@ -118,16 +139,24 @@ export class EvalStore {
       throw error;
     }
     const references = [...(request.references ?? [])] as StorePath[];
-    const path = makeContentAddressedPath(this.storeDir, fromByteText(request.name), {
+    const { hash, narSize } = hashed;
+    const name = fromByteText(request.name);
+    const path = makeContentAddressedPath(this.storeDir, name, {
       method: request.method,
       hash,
       references,
     });
-    if (!request.dryRun && !this.isValidPath(path)) {
-      this.backend.addTree(path, { source, filter: keep, method: request.method, hash, references });
+    if (!request.dryRun && !this.validPaths.has(path)) {
+      const { method } = request;
+      this.backend.addTree({ path, source, method, references, hash: hash.toString(), narSize, kept });
       this.validPaths.add(path);
     }
     return path;
+  }
+
+  /** Waits until what was added can be read. */
+  settle(): void {
+    this.backend.flush();
   }
 
   ensurePath(path: string): void {

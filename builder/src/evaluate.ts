@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
-import { type EvaluationServices, type RemoteCall, serveCalls } from './eval-rpc.js';
-import type { EvaluationRequest } from './instantiate-request.js';
+import { type RemoteCall, type RemoteMethods, serveCalls } from './eval-rpc.js';
 import type { ThreadData } from './evaluation-thread.js';
+import type { EvaluationRequest } from './instantiate-request.js';
 
 /** Enough for a million nested calls; only what is used takes memory. */
 const STACK_MEGABYTES = 1900;
@@ -10,11 +10,15 @@ const STACK_MEGABYTES = 1900;
  * Evaluates in a thread with a deep stack. It prints by itself; `services` do for it what takes waiting.
  * Gives the exit status.
  */
-export async function evaluate(request: EvaluationRequest, services: EvaluationServices): Promise<number> {
+export async function evaluate(request: EvaluationRequest, services: RemoteMethods): Promise<number> {
   const signal = new SharedArrayBuffer(4);
   const worker = new Worker(new URL('./evaluation-thread.js', import.meta.url), {
     workerData: { request, signal } satisfies ThreadData,
-    resourceLimits: { stackSizeMb: STACK_MEGABYTES, maxOldGenerationSizeMb: 16_384, maxYoungGenerationSizeMb: 64 },
+    resourceLimits: {
+      stackSizeMb: STACK_MEGABYTES,
+      maxOldGenerationSizeMb: 16_384,
+      maxYoungGenerationSizeMb: 512,
+    },
     stdin: false,
   });
   return new Promise((resolve, reject) => {

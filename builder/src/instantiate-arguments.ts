@@ -7,7 +7,13 @@ import type {
   EvaluationRequest,
   ExpressionSource,
 } from './instantiate-request.js';
-import { applySetting, defaultSettings, isSetting, isSwitch, type MutableSettings } from './language-settings.js';
+import {
+  applySetting,
+  defaultSettings,
+  isSetting,
+  isSwitch,
+  type MutableSettings,
+} from './language-settings.js';
 
 /** Where a command was started, as far as evaluation depends on it. */
 export interface CommandSurroundings {
@@ -202,13 +208,19 @@ class ArgumentReader {
 }
 
 /** The search path of the environment, or Nix's own where there is none. */
-function environmentSearchPath(surroundings: CommandSurroundings, settings: MutableSettings): SearchPathEntry[] {
+function environmentSearchPath(
+  surroundings: CommandSurroundings,
+  settings: MutableSettings,
+): SearchPathEntry[] {
   if (settings.pureEval) return [];
   const given = surroundings.environment['NIX_PATH'];
   if (given !== undefined) return parseNixPath(given);
   const configured = surroundings.configuration.findLast(([name]) => name === 'nix-path');
   if (configured !== undefined) {
-    return configured[1].split(/\s+/).filter((entry) => entry !== '').map(parseSearchPathEntry);
+    return configured[1]
+      .split(/\s+/)
+      .filter((entry) => entry !== '')
+      .map(parseSearchPathEntry);
   }
   if (settings.restrictEval) return [];
   const profiles = '/nix/var/nix/profiles/per-user/root/channels';

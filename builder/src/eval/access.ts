@@ -14,7 +14,11 @@ export function isAllowedUri(uri: string, allowed: readonly string[]): boolean {
 export function checkUri(uri: string): void {
   const { settings, host } = machine;
   if (!settings.restrictEval || isAllowedUri(uri, settings.allowedUris)) return;
-  const path = uri.startsWith('/') ? uri : uri.startsWith('file:///') ? uri.slice('file://'.length) : undefined;
+  const path = uri.startsWith('/')
+    ? uri
+    : uri.startsWith('file:///')
+      ? uri.slice('file://'.length)
+      : undefined;
   if (path !== undefined) {
     host.fileType(path);
     return;

@@ -1,5 +1,5 @@
-import { noPos, type Pos } from './positions.js';
 import { formatFloat, printIdentifier, printStringLiteral } from './literal.js';
+import { noPos, type Pos } from './positions.js';
 import { symbolName } from './symbols.js';
 import type { Value } from './values.js';
 
@@ -190,7 +190,18 @@ export function positionOf(expr: Expr): Pos {
       return positionOf(expr.operand);
     case 'list':
       return expr.items.length === 0 ? noPos : positionOf(expr.items[0]!);
-    default:
+    case 'var':
+    case 'inherit-from':
+    case 'select':
+    case 'attrs':
+    case 'lambda':
+    case 'call':
+    case 'with':
+    case 'if':
+    case 'assert':
+    case 'binary':
+    case 'concat':
+    case 'cur-pos':
       return expr.pos;
   }
 }
@@ -248,7 +259,6 @@ function showLambda(expr: LambdaExpr): string {
   if (expr.argument !== undefined) out += printIdentifier(symbolName(expr.argument));
   return `${out}: ${showExpr(expr.body)})`;
 }
-
 
 /** The text `--parse` prints for an expression. */
 export function showExpr(expr: Expr): string {

@@ -47,10 +47,10 @@ export function findAlongAttrPath(root: Slot, path: string, args: Attrs): Slot {
     if (name === '') throw new NixError('other', `empty attribute name in selection path '${path}'`);
     const found = value.get(intern(name));
     if (found === undefined) {
-      throw new NixError(
-        'other',
-        `attribute '${name}' in selection path '${path}' not found`,
-      ).suggest(value.names(), name);
+      throw new NixError('other', `attribute '${name}' in selection path '${path}' not found`).suggest(
+        value.names(),
+        name,
+      );
     }
     slot = found;
   }

@@ -45,9 +45,11 @@ function bindVar(expr: VarExpr, scope: Scope): void {
     } else {
       const value = current.base!.get(expr.name);
       if (value !== undefined) {
-        expr.constant = { get value() {
-          return value instanceof Thunk ? value.force(expr.pos) : value;
-        } };
+        expr.constant = {
+          get value() {
+            return value instanceof Thunk ? value.force(expr.pos) : value;
+          },
+        };
         return;
       }
     }

@@ -9,6 +9,7 @@ import { sym, symbolName } from './symbols.js';
 import { describeType } from './types.js';
 import {
   applications,
+  type Code,
   type Env,
   force,
   Lambda,
@@ -16,7 +17,6 @@ import {
   PrimOp,
   PrimOpApp,
   type Slot,
-  type Code,
   Thunk,
   type Value,
 } from './values.js';
@@ -134,7 +134,12 @@ function callFunctor(functor: Attrs, argument: Slot, pos: Pos): Value {
 }
 
 /** Applies what is not a function literal to one or more arguments of `args` from `at`; gives how many it took. */
-function applyOther(callee: Value, args: readonly Slot[], at: number, pos: Pos): { value: Value; used: number } {
+function applyOther(
+  callee: Value,
+  args: readonly Slot[],
+  at: number,
+  pos: Pos,
+): { value: Value; used: number } {
   const left = args.length - at;
   if (callee instanceof PrimOp) {
     if (left < callee.arity) return { value: new PrimOpApp(callee, args.slice(at)), used: left };
@@ -146,7 +151,10 @@ function applyOther(callee: Value, args: readonly Slot[], at: number, pos: Pos):
     if (left < missing) {
       return { value: new PrimOpApp(primop, [...callee.args, ...args.slice(at)]), used: left };
     }
-    return { value: runPrimOp(primop, [...callee.args, ...args.slice(at, at + missing)], pos), used: missing };
+    return {
+      value: runPrimOp(primop, [...callee.args, ...args.slice(at, at + missing)], pos),
+      used: missing,
+    };
   }
   if (callee instanceof Attrs && callee.has(sym.functor)) {
     return { value: callFunctor(callee, args[at]!, pos), used: 1 };

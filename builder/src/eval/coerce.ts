@@ -1,6 +1,6 @@
 import { Attrs } from './attrs.js';
 import { call1 } from './call.js';
-import { ContextCollector } from './context.js';
+import type { ContextCollector } from './context.js';
 import { NixError, traced } from './errors.js';
 import { enterDepth, forceString, leaveDepth } from './force.js';
 import { formatFloatFixed } from './literal.js';
@@ -103,12 +103,12 @@ export function peelAttrs<T>(
       }
       return use(value, through);
     }
-    const toString = value.get(sym.toString);
-    if (toString !== undefined) {
+    const converter = value.get(sym.toString);
+    if (converter !== undefined) {
       const at = value.positionOf(sym.toString);
       let result: Value;
       try {
-        result = call1(force(toString, at), value, at);
+        result = call1(force(converter, at), value, at);
       } catch (error) {
         throw traced(error, at, 'while calling the `__toString` attribute');
       }
@@ -195,7 +195,12 @@ export function coerceToString(slot: Slot, collector: ContextCollector, how: Coe
 }
 
 /** The absolute path a value stands for. */
-export function coerceToPath(slot: Slot, collector: ContextCollector, error: string, pos: Pos = noPos): string {
+export function coerceToPath(
+  slot: Slot,
+  collector: ContextCollector,
+  error: string,
+  pos: Pos = noPos,
+): string {
   return peelAttrs(slot, { pos, checkResult: false }, (value) => {
     if (value instanceof NixPath) return canonicalPath(value.path);
     const text = coerceToString(value, collector, { error, pos, copy: false });
@@ -207,7 +212,12 @@ export function coerceToPath(slot: Slot, collector: ContextCollector, error: str
 }
 
 /** A string's text, its context gathered. */
-export function forceStringWith(slot: Slot, collector: ContextCollector, error: string, pos: Pos = noPos): string {
+export function forceStringWith(
+  slot: Slot,
+  collector: ContextCollector,
+  error: string,
+  pos: Pos = noPos,
+): string {
   const value = forceString(slot, pos, error);
   if (typeof value === 'string') return value;
   collector.addAll(value.context);

@@ -76,7 +76,9 @@ function compileDynamic(expr: AttrsExpr): (attrs: Attrs, env: Env) => Attrs {
     }
     if (added.size === 0) return attrs;
     const builder = new AttrsBuilder();
-    attrs.shape.ids.forEach((id, i) => builder.add(id, attrs.values[i]!, attrs.shape.position(i)));
+    attrs.shape.ids.forEach((id, i) => {
+      builder.add(id, attrs.values[i]!, attrs.shape.position(i));
+    });
     for (const [id, { slot, pos }] of added) builder.add(id, slot, pos);
     return builder.finish(attrs.pos);
   };
@@ -89,9 +91,7 @@ function compileRecursive(expr: AttrsExpr, names: readonly number[], shape: Shap
   const overrides = expr.attrs.has(sym.overrides);
   const count = bindings.length;
   // With `__overrides`, a variable must be looked up when it is used, not aliased to what it is now.
-  const forced = overrides
-    ? names.map((name) => compile(expr.attrs.get(name)!.expr))
-    : undefined;
+  const forced = overrides ? names.map((name) => compile(expr.attrs.get(name)!.expr)) : undefined;
   return (env) => {
     const inner: Env = new Array(count + 1);
     inner[0] = env;
@@ -100,8 +100,7 @@ function compileRecursive(expr: AttrsExpr, names: readonly number[], shape: Shap
     for (let i = 0; i < count; i++) {
       const { source, delay: make } = bindings[i]!;
       const where = source === 0 ? inner : source === 1 ? env : from;
-      const slot =
-        forced !== undefined && source !== 1 ? new Thunk(forced[i]!, where) : make(where);
+      const slot = forced !== undefined && source !== 1 ? new Thunk(forced[i]!, where) : make(where);
       values[i] = slot;
       inner[i + 1] = slot;
     }

@@ -8,8 +8,8 @@ import { ContextCollector } from './context.js';
 import { equalOperands } from './equality.js';
 import { NixError, traced } from './errors.js';
 import { forceList, typeError } from './force.js';
-import { noPos, type Pos } from './positions.js';
 import { canonicalPath } from './parser.js';
+import { noPos, type Pos } from './positions.js';
 import { describeType } from './types.js';
 import {
   type Code,
@@ -176,7 +176,9 @@ function joinText(parts: readonly Part[], first: Value, env: Env, forceString: b
     const part = parts[i]!;
     const value = i === 0 ? first : evaluate(part, env);
     text +=
-      typeof value === 'string' ? value : coerceToString(value, collector, isPath ? part.toPath : part.toString);
+      typeof value === 'string'
+        ? value
+        : coerceToString(value, collector, isPath ? part.toPath : part.toString);
   }
   if (!isPath) return makeString(text, collector);
   if (collector.context !== undefined) {

@@ -68,10 +68,7 @@ function selectionError(error: unknown, site: Site, env: Env, at: { attrPos: Pos
     const path = showTakenPath(expr.path.slice(0, at.taken), names, env);
     error.trace(at.attrPos, `from the definition of '${path}'`);
   }
-  return error.trace(
-    expr.pos,
-    `while evaluating the attribute '${showTakenPath(expr.path, names, env)}'`,
-  );
+  return error.trace(expr.pos, `while evaluating the attribute '${showTakenPath(expr.path, names, env)}'`);
 }
 
 function compileTarget(expr: SelectExpr): Code {

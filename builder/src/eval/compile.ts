@@ -8,8 +8,8 @@ import { compileHasAttr, compileSelect } from './compile-select.js';
 import { explainOperands } from './equality.js';
 import { NixError, traced } from './errors.js';
 import { forceAttrs, typeError } from './force.js';
-import { positionValue } from './position-value.js';
 import { printIdentifier } from './literal.js';
+import { positionValue } from './position-value.js';
 import type { Pos } from './positions.js';
 import { symbolName } from './symbols.js';
 import {
@@ -185,7 +185,8 @@ export function compileCondition(expr: Expr, context: string): (env: Env) => boo
 function compileAssert(expr: AssertExpr): Code {
   const condition = compileCondition(expr.condition, 'in the condition of the assert statement');
   const body = compile(expr.body);
-  const equality = expr.condition.kind === 'binary' && expr.condition.operator === '==' ? expr.condition : undefined;
+  const equality =
+    expr.condition.kind === 'binary' && expr.condition.operator === '==' ? expr.condition : undefined;
   return (env) => {
     if (condition(env)) return body(env);
     const shown = showExpr(expr.condition);
@@ -290,12 +291,25 @@ export function delay(expr: Expr): Delay {
     case 'var':
       return delayVar(expr);
     case 'list':
-      if (expr.items.length === 0) return () => [];
-      break;
+      return expr.items.length === 0 ? () => [] : delayCode(expr);
+    case 'inherit-from':
+    case 'select':
+    case 'has-attr':
     case 'attrs':
-      break;
-    default:
+    case 'call':
+    case 'let':
+    case 'with':
+    case 'if':
+    case 'assert':
+    case 'not':
+    case 'binary':
+    case 'concat':
+    case 'cur-pos':
+      return delayCode(expr);
   }
+}
+
+function delayCode(expr: Expr): Delay {
   let code: Code | undefined;
   return (env) => {
     code ??= compileOnFirstRun(expr, (compiled) => {
@@ -315,4 +329,3 @@ function compileOnFirstRun(expr: Expr, done: (code: Code) => void): Code {
     return compiled(env);
   };
 }
-

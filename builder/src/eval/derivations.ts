@@ -1,5 +1,6 @@
 import { Attrs } from './attrs.js';
 import { autoCall } from './auto-call.js';
+import { parseFullStorePath } from './builtins/store-paths.js';
 import { coerceToString } from './coerce.js';
 import { ContextCollector } from './context.js';
 import { NixError, traced } from './errors.js';
@@ -7,7 +8,6 @@ import { enterDepth, forceBool, forceString, isDerivation, leaveDepth } from './
 import { noPos } from './positions.js';
 import { intern, sym, symbolName } from './symbols.js';
 import { force, type Slot, stringText } from './values.js';
-import { parseFullStorePath } from './builtins/store-paths.js';
 
 /** A derivation an expression evaluated to. */
 export interface FoundDerivation {
@@ -28,7 +28,7 @@ class Finder {
 
   private toFound(attrs: Attrs, attrPath: string): FoundDerivation {
     const nameSlot = attrs.get(sym.name);
-    if (nameSlot === undefined) throw new NixError('type', "derivation name missing");
+    if (nameSlot === undefined) throw new NixError('type', 'derivation name missing');
     forceString(nameSlot, noPos, "while evaluating the 'name' attribute of a derivation");
     const slot = attrs.get(sym.drvPath);
     if (slot === undefined) throw new NixError('other', "derivation does not contain a 'drvPath' attribute");
@@ -40,10 +40,10 @@ class Finder {
       throw new NixError('eval', `path '${drvPath}' is not in the Nix store`).trace(pos, error);
     }
     if (!storePath.endsWith('.drv')) {
-      throw new NixError(
-        'other',
-        `store path '${storePath}' is not a valid derivation path`,
-      ).trace(pos, error);
+      throw new NixError('other', `store path '${storePath}' is not a valid derivation path`).trace(
+        pos,
+        error,
+      );
     }
     const outputSlot = attrs.get(sym.outputName);
     const outputName =

@@ -184,10 +184,7 @@ function incomparable(a: Value, b: Value): NixError {
   const shown = `values are ${printForError(a)} and ${printForError(b)}`;
   const types = `${describeType(a)} with ${describeType(b)}`;
   if (typeName(a) !== typeName(b)) return new NixError('eval', `cannot compare ${types}; ${shown}`);
-  return new NixError(
-    'eval',
-    `cannot compare ${types}; values of that type are incomparable (${shown})`,
-  );
+  return new NixError('eval', `cannot compare ${types}; values of that type are incomparable (${shown})`);
 }
 
 function lessForced(a: Value, b: Value): boolean {

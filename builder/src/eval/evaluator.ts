@@ -2,11 +2,7 @@ import type { AttrsExpr, Expr } from './ast.js';
 import { type Attrs, AttrsBuilder } from './attrs.js';
 import { type BaseScope, baseScope, bindVariables, innerScope, type Scope } from './bind.js';
 import { allBuiltins } from './builtins/index.js';
-import {
-  derivationSource,
-  fetchurlSource,
-  importedDerivationSource,
-} from './builtins/internal-sources.js';
+import { derivationSource, fetchurlSource, importedDerivationSource } from './builtins/internal-sources.js';
 import { delayed } from './call.js';
 import { compile } from './compile.js';
 import { NixError, traced } from './errors.js';
@@ -17,7 +13,7 @@ import { cursedOrWarning, type ParseOptions, parseBindings, parseSource } from '
 import { formatPosition, noPos, type Origin, sourceBetween } from './positions.js';
 import type { SearchPathEntry } from './search-path.js';
 import { intern } from './symbols.js';
-import { force, type Env, type Slot, Thunk, type Value } from './values.js';
+import { type Env, force, type Slot, type Thunk, type Value } from './values.js';
 
 /** The version of Nix whose language this is; what `builtins.nixVersion` says. */
 export const languageVersion = '2.35.0';
@@ -108,7 +104,8 @@ export class Evaluator implements Importer {
 
   private isEnabled(name: string): boolean {
     const { experimentalFeatures } = this.settings;
-    if (name === 'fetchTree') return experimentalFeatures.has('fetch-tree') || experimentalFeatures.has('flakes');
+    if (name === 'fetchTree')
+      return experimentalFeatures.has('fetch-tree') || experimentalFeatures.has('flakes');
     if (name === 'getFlake' || name === 'parseFlakeRef' || name === 'flakeRefToString') {
       return experimentalFeatures.has('flakes');
     }
@@ -153,7 +150,9 @@ export class Evaluator implements Importer {
   }
 
   parseFile(path: string, scope: Scope = this.scope): Expr {
-    const source = path.startsWith(corepkgs) ? this.corePackage(path) : this.host.readFile(this.host.resolveSymlinks(path));
+    const source = path.startsWith(corepkgs)
+      ? this.corePackage(path)
+      : this.host.readFile(this.host.resolveSymlinks(path));
     const origin: Origin = { kind: 'file', path, source: () => this.sourceOf(path) };
     return this.parse(source, origin, parentDirectory(path), scope);
   }

@@ -1,9 +1,9 @@
 import { Attrs } from './attrs.js';
+import { parseContextElement } from './context.js';
 import { NixError, traced } from './errors.js';
 import { machine } from './machine.js';
-import { parseContextElement } from './context.js';
-import { printForError } from './print-value.js';
 import { noPos, type Pos } from './positions.js';
+import { printForError } from './print-value.js';
 import { sym } from './symbols.js';
 import { describeType } from './types.js';
 import {
@@ -13,7 +13,7 @@ import {
   isString,
   type List,
   NixFloat,
-  NixString,
+  type NixString,
   type Slot,
   stringText,
   type Value,
@@ -21,7 +21,11 @@ import {
 
 /** The error of a value of another type than was asked for. */
 export function typeError(expected: string, value: Value, pos: Pos = noPos): NixError {
-  return new NixError('type', `expected ${expected} but found ${describeType(value)}: ${printForError(value)}`, pos);
+  return new NixError(
+    'type',
+    `expected ${expected} but found ${describeType(value)}: ${printForError(value)}`,
+    pos,
+  );
 }
 
 /** The set in a slot; `context` says in the trace what it was wanted for. */

@@ -1,5 +1,5 @@
 import { ELLIPSIS } from './byte-text.js';
-import { NixError, type Trace } from './errors.js';
+import type { NixError, Trace } from './errors.js';
 import { formatOrigin, type Pos, resolvePosition, sourceLines } from './positions.js';
 
 /** Marks the end of a message that ends in a line end, which is then printed as an empty line. */

@@ -37,7 +37,8 @@ function invalidUtf8(bytes: string): number {
   if (!/[\x80-\xff]/.test(bytes)) return -1;
   for (let i = 0; i < bytes.length; ) {
     const c = bytes.charCodeAt(i);
-    const length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    const length =
+      c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
     if (length === 0) return i;
     const sequence = bytes.slice(i, i + length);
     const decoded = Buffer.from(sequence, 'latin1').toString('utf8');
@@ -123,9 +124,7 @@ class JsonPrinter {
     if (value === null) return 'null';
     if (value instanceof NixFloat) return formatJsonFloat(value.value);
     if (value instanceof NixPath) {
-      return quoteJson(
-        copyToStore ? copyPathToStore(value.path, this.collector) : canonicalPath(value.path),
-      );
+      return quoteJson(copyToStore ? copyPathToStore(value.path, this.collector) : canonicalPath(value.path));
     }
     if (Array.isArray(value)) return this.printList(value, pos, copyToStore);
     if (value instanceof Attrs) {
@@ -186,7 +185,10 @@ class JsonReader {
     const value = this.value();
     this.blank();
     if (this.at < this.text.length) {
-      throw this.fail(this.at, `syntax error while parsing value - unexpected ${this.describe()}; expected end of input`);
+      throw this.fail(
+        this.at,
+        `syntax error while parsing value - unexpected ${this.describe()}; expected end of input`,
+      );
     }
     return value;
   }
@@ -348,7 +350,11 @@ class JsonReader {
       else if (c === ']') {
         this.at++;
         return items;
-      } else throw this.fail(this.at, `syntax error while parsing array - unexpected ${this.describe()}; expected ']'`);
+      } else
+        throw this.fail(
+          this.at,
+          `syntax error while parsing array - unexpected ${this.describe()}; expected ']'`,
+        );
     }
   }
 
@@ -382,7 +388,11 @@ class JsonReader {
       const c = this.text[this.at];
       if (c === ',') this.at++;
       else if (c === '}') break;
-      else throw this.fail(this.at, `syntax error while parsing object - unexpected ${this.describe()}; expected '}'`);
+      else
+        throw this.fail(
+          this.at,
+          `syntax error while parsing object - unexpected ${this.describe()}; expected '}'`,
+        );
     }
     this.at++;
     const builder = new AttrsBuilder();

@@ -161,7 +161,7 @@ export interface Tokens {
 }
 
 /** Undoes the escapes of a plain string and normalises line ends to LF. */
-function unescape(raw: string): string {
+function undoEscapes(raw: string): string {
   if (!/[\\\r]/.test(raw)) return raw;
   return raw.replace(/\\([\s\S])|\r\n?/g, (_, escaped: string | undefined) => {
     if (escaped === undefined) return '\n';
@@ -205,7 +205,8 @@ class Lexer {
         case 'path-slash':
           this.lexPathRest();
           break;
-        default:
+        case 'initial':
+        case 'default':
           this.lexDefault();
       }
     }
@@ -275,7 +276,7 @@ class Lexer {
       } else i++;
     }
     if (i > start) {
-      this.pushText(T.Str, start, i, unescape(source.slice(start, i)));
+      this.pushText(T.Str, start, i, undoEscapes(source.slice(start, i)));
       return;
     }
     const c = source.charCodeAt(i);
@@ -337,7 +338,7 @@ class Lexer {
     if (third === DOLLAR) special('$', 3);
     else if (third === APOSTROPHE) special("''", 3);
     else if (third === BACKSLASH && i + 3 < source.length) {
-      special(unescape(source.slice(i + 2, i + 4)), 4);
+      special(undoEscapes(source.slice(i + 2, i + 4)), 4);
     } else {
       this.push(T.IndClose, i, i + 2);
       this.modes.pop();

@@ -15,7 +15,7 @@ import { NixError } from './errors.js';
 import { lexicalError, T, type Tokens, tokenize, tokenName } from './lexer.js';
 import { printIdentifier } from './literal.js';
 import { addOrigin, formatPosition, noPos, type Origin, type Pos } from './positions.js';
-import { stripIndentation, type IndentedPart } from './strip-indentation.js';
+import { type IndentedPart, stripIndentation } from './strip-indentation.js';
 import { intern, sym, symbolName } from './symbols.js';
 
 /** What a lint setting does with what it finds. */
@@ -156,13 +156,11 @@ class Parser {
     const kind = this.kinds[this.at]!;
     if (kind === T.Error) throw lexicalError(this.tokens, this.base);
     const list =
-      expected.length === 0 || expected.length > 4 ? '' : `, expecting ${expected.map(tokenName).join(' or ')}`;
+      expected.length === 0 || expected.length > 4
+        ? ''
+        : `, expecting ${expected.map(tokenName).join(' or ')}`;
     const offset = kind === T.End ? this.ends[this.at]! : this.starts[this.at]!;
-    throw new NixError(
-      'parse',
-      `syntax error, unexpected ${tokenName(kind)}${list}`,
-      this.base + offset,
-    );
+    throw new NixError('parse', `syntax error, unexpected ${tokenName(kind)}${list}`, this.base + offset);
   }
 
   private expect(kind: number, expected: readonly number[] = [kind]): number {
@@ -178,7 +176,7 @@ class Parser {
 
   parseExpr(): Expr {
     const { kinds, at } = this;
-    switch (kinds[at]) {
+    switch (kinds[at]!) {
       case T.Id:
         if (kinds[at + 1] === CH.colon) return this.parseSimpleLambda();
         if (kinds[at + 1] === CH.at) return this.parseFormalsLambda();
@@ -235,7 +233,7 @@ class Parser {
   /** After `{`: is this the pattern of a function, not a set? Three tokens tell. */
   private looksLikeFormals(): boolean {
     const { kinds, at } = this;
-    switch (kinds[at + 1]) {
+    switch (kinds[at + 1]!) {
       case T.Ellipsis:
         return true;
       case CH.closeSet:
@@ -302,7 +300,8 @@ class Parser {
     const seen = new Set<number>();
     let duplicate: Formal | undefined;
     for (const formal of formals.list) {
-      if (seen.has(formal.name) && (duplicate === undefined || formal.name < duplicate.name)) duplicate = formal;
+      if (seen.has(formal.name) && (duplicate === undefined || formal.name < duplicate.name))
+        duplicate = formal;
       seen.add(formal.name);
     }
     const complain = (name: number, where: Pos): never =>
@@ -379,7 +378,7 @@ class Parser {
 
   private parseUnary(): Expr {
     const start = this.at;
-    switch (this.kinds[start]) {
+    switch (this.kinds[start]!) {
       case CH.not:
         this.at++;
         return { kind: 'not', operand: this.parseOperators(PREC_NOT + 1) };
@@ -409,18 +408,14 @@ class Parser {
         continue;
       }
       const rightStart = this.at;
-      const right = this.parseOperators(operator.side === 'right' ? operator.precedence : operator.precedence + 1);
+      const right = this.parseOperators(
+        operator.side === 'right' ? operator.precedence : operator.precedence + 1,
+      );
       left = this.makeBinary(kind, this.pos(token), left, right, [this.pos(start), this.pos(rightStart)]);
     }
   }
 
-  private makeBinary(
-    kind: number,
-    pos: Pos,
-    left: Expr,
-    right: Expr,
-    starts: readonly [Pos, Pos],
-  ): Expr {
+  private makeBinary(kind: number, pos: Pos, left: Expr, right: Expr, starts: readonly [Pos, Pos]): Expr {
     switch (kind) {
       case T.Eq:
         return { kind: 'binary', pos, operator: '==', left, right };
@@ -466,7 +461,7 @@ class Parser {
   // --- application and selection
 
   private startsSimple(): boolean {
-    switch (this.kinds[this.at]) {
+    switch (this.kinds[this.at]!) {
       case T.Id:
       case T.Int:
       case T.Float:
@@ -538,7 +533,7 @@ class Parser {
   private parseSimple(): Expr {
     const start = this.at;
     const pos = this.pos(start);
-    switch (this.kinds[start]) {
+    switch (this.kinds[start]!) {
       case T.Id: {
         this.at++;
         const text = this.text(start);
@@ -771,7 +766,7 @@ class Parser {
 
   private parseAttrName(expected: readonly number[] = attrStart): AttrName {
     const token = this.at;
-    switch (this.kinds[token]) {
+    switch (this.kinds[token]!) {
       case T.Id:
       case T.OrKeyword:
         this.at++;

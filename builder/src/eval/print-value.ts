@@ -13,7 +13,7 @@ import {
   NixFloat,
   NixPath,
   PrimOp,
-  PrimOpApp,
+  type PrimOpApp,
   type Slot,
   stringText,
   Thunk,
@@ -257,4 +257,3 @@ export function printPlain(slot: Slot, seen = new Set<object>(), depth = 0): str
   if (value instanceof Lambda) return '<LAMBDA>';
   return value instanceof PrimOp ? '<PRIMOP>' : '<PRIMOP-APP>';
 }
-

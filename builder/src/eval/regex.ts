@@ -56,7 +56,10 @@ function hasGroup(node: RegexNode): boolean {
       return node.branches.some(hasGroup);
     case 'repeat':
       return hasGroup(node.body);
-    default:
+    case 'set':
+    case 'any':
+    case 'start':
+    case 'end':
       return false;
   }
 }
@@ -94,7 +97,10 @@ function sameGroups(node: RegexNode): boolean {
       if (!hasGroup(body)) return !canBeEmpty(body) || node.max <= 1;
       return body.kind === 'group' && !hasGroup(body.body) && !canBeEmpty(body.body);
     }
-    default:
+    case 'set':
+    case 'any':
+    case 'start':
+    case 'end':
       return true;
   }
 }
@@ -110,7 +116,10 @@ function greedyIsLongest(node: RegexNode): boolean {
       return fixedLength(node) !== undefined;
     case 'repeat':
       return node.body.kind === 'set' || node.body.kind === 'any' || fixedLength(node) !== undefined;
-    default:
+    case 'set':
+    case 'any':
+    case 'start':
+    case 'end':
       return true;
   }
 }

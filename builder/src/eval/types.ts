@@ -45,4 +45,3 @@ export function describeType(value: Value): string {
   if (value instanceof PrimOpApp) return `the partially applied built-in function '${value.primop.name}'`;
   return typeTitle(value);
 }
-

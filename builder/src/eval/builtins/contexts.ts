@@ -101,7 +101,9 @@ function appendContext(slot: Slot, contextSlot: Slot): Value {
     noPos,
     'while evaluating the second argument passed to builtins.appendContext',
   );
-  contexts.shape.ids.forEach((id, i) => appendOne(symbolName(id), contexts.values[i]!, contexts.shape.position(i), collector));
+  contexts.shape.ids.forEach((id, i) => {
+    appendOne(symbolName(id), contexts.values[i]!, contexts.shape.position(i), collector);
+  });
   return makeString(text, collector);
 }
 

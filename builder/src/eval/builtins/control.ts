@@ -144,10 +144,7 @@ class KeySet {
 
   /** The element whose key cannot be compared with `key`. */
   incomparable(key: Value): Slot | undefined {
-    const entries = [
-      ...[...this.simple].map(([old, element]) => ({ key: old, element })),
-      ...this.sorted,
-    ];
+    const entries = [...[...this.simple].map(([old, element]) => ({ key: old, element })), ...this.sorted];
     return entries.find((entry) => {
       try {
         lessThan(key, entry.key);
@@ -239,7 +236,10 @@ export function controlBuiltins(): Builtin[] {
       throw new NixError('abort', `evaluation aborted with the following error message: '${text}'`);
     }),
     define('throw', 1, (slot) => {
-      throw new NixError('throw', message(slot!, 'while evaluating the error message passed to builtin.throw'));
+      throw new NixError(
+        'throw',
+        message(slot!, 'while evaluating the error message passed to builtin.throw'),
+      );
     }),
     defineUntraced('__addErrorContext', 2, (context, slot) => addErrorContext(context!, slot!)),
     define('__tryEval', 1, (slot) => tryEval(slot!)),

@@ -1,9 +1,5 @@
 import { makeContentAddressedPath } from '@larder/signing/content-address';
-import {
-  type Derivation,
-  derivationOutputPath,
-  parseDerivation,
-} from '@larder/signing/derivation';
+import { type Derivation, derivationOutputPath, parseDerivation } from '@larder/signing/derivation';
 import { computeDerivationModulo, type DerivationModulo } from '@larder/signing/derivation-hash';
 import type { Hash } from '@larder/signing/hash';
 import { parseStorePath, StoreDir, type StorePath } from '@larder/signing/store-path';
@@ -25,7 +21,8 @@ export function fixedOutputStorePath(name: string, method: 'flat' | 'recursive',
 /** An output of a derivation as the language sees it: its path, or what stands for it until it is built. */
 export function outputString(drvPath: string, derivation: Derivation, output: string): NixString {
   const path = derivationOutputPath(derivation, output, storeDir());
-  const text = path === undefined ? downstreamPlaceholder(drvPath, output) : `${machine.host.storeDir}/${path}`;
+  const text =
+    path === undefined ? downstreamPlaceholder(drvPath, output) : `${machine.host.storeDir}/${path}`;
   return new NixString(text, new Set([`!${output}!${drvPath}`]));
 }
 

@@ -37,8 +37,10 @@ function nameFault(name: string): string | undefined {
   if (name === '') return 'name must not be empty';
   if (name.length > 211) return `name '${name}' must be no longer than 211 characters`;
   if (name === '.' || name === '..') return `name '${name}' is not valid`;
-  if (name.startsWith('.-')) return `name '${name}' is not valid: first dash-separated component must not be '.'`;
-  if (name.startsWith('..-')) return `name '${name}' is not valid: first dash-separated component must not be '..'`;
+  if (name.startsWith('.-'))
+    return `name '${name}' is not valid: first dash-separated component must not be '.'`;
+  if (name.startsWith('..-'))
+    return `name '${name}' is not valid: first dash-separated component must not be '..'`;
   const illegal = /[^0-9a-zA-Z+\-._?=]/.exec(name);
   return illegal === null ? undefined : `name '${name}' contains illegal character '${illegal[0]}'`;
 }
@@ -164,9 +166,7 @@ class DerivationBuilder {
         this.setHashMode(text());
         break;
       case sym.outputs:
-        this.setOutputs(
-          forceList(slot, noPos, '').map((output) => forceStringNoContext(output, noPos, '')),
-        );
+        this.setOutputs(forceList(slot, noPos, '').map((output) => forceStringNoContext(output, noPos, '')));
         break;
       default:
     }
@@ -312,7 +312,10 @@ class DerivationBuilder {
 }
 
 /** The hash of a fixed output; an empty one stands for zeros, with a warning, as Nix has it. */
-function parseOutputHash(text: string, algorithm: HashAlgorithm | undefined): ReturnType<typeof parseNixHash> {
+function parseOutputHash(
+  text: string,
+  algorithm: HashAlgorithm | undefined,
+): ReturnType<typeof parseNixHash> {
   if (text !== '') return parseNixHash(text, algorithm);
   if (algorithm === undefined) throw new NixError('other', 'empty hash requires explicit hash algorithm');
   const sizes = { md5: 32, sha1: 40, sha256: 64, sha512: 128 } as const;
@@ -355,12 +358,7 @@ function instantiate(derivation: Derivation): Value {
   const { host, settings } = machine;
   const drvPath = computeDerivationPath(derivation, storeDir());
   const contents = toByteText(formatDerivation(derivation, storeDir()));
-  host.addText(
-    `${derivation.name}.drv`,
-    contents,
-    derivationReferences(derivation),
-    settings.readOnly,
-  );
+  host.addText(`${derivation.name}.drv`, contents, derivationReferences(derivation), settings.readOnly);
   rememberModulo(drvPath, derivation);
   const result = new AttrsBuilder().add(
     sym.drvPath,
@@ -373,11 +371,7 @@ function instantiate(derivation: Derivation): Value {
 }
 
 function derivationStrict(slot: Slot): Value {
-  const attrs = forceAttrs(
-    slot,
-    noPos,
-    'while evaluating the argument passed to builtins.derivationStrict',
-  );
+  const attrs = forceAttrs(slot, noPos, 'while evaluating the argument passed to builtins.derivationStrict');
   const nameSlot = requireAttr(
     sym.name,
     'name',

@@ -1,4 +1,5 @@
-import { AttrsBuilder, Attrs } from '../attrs.js';
+import { checkUri } from '../access.js';
+import { Attrs, AttrsBuilder } from '../attrs.js';
 import { coerceToString } from '../coerce.js';
 import { ContextCollector } from '../context.js';
 import { NixError } from '../errors.js';
@@ -9,7 +10,6 @@ import { noPos } from '../positions.js';
 import { intern, sym, symbolName } from '../symbols.js';
 import { describeType } from '../types.js';
 import { force, isInt, isString, NixPath, type Slot, type Value } from '../values.js';
-import { checkUri } from '../access.js';
 import { type Builtin, define } from './define.js';
 import { fixedOutputStorePath } from './derivation-outputs.js';
 import { storePathString } from './files.js';

@@ -1,4 +1,4 @@
-import { Attrs, AttrsBuilder } from '../attrs.js';
+import { type Attrs, AttrsBuilder } from '../attrs.js';
 import { call1, callFunction } from '../call.js';
 import { baseName, coerceToPath, coerceToString, forceStringWith, makeString } from '../coerce.js';
 import { type Context, ContextCollector, parseContextElement } from '../context.js';
@@ -12,6 +12,7 @@ import {
   requireAttr,
 } from '../force.js';
 import type { FileType, PathToAdd } from '../host.js';
+import { jsonToValue, valueToJson } from '../json.js';
 import { machine } from '../machine.js';
 import { noPos } from '../positions.js';
 import { realiseContext, realisePath, rewrite } from '../realise.js';
@@ -19,7 +20,6 @@ import { findFile, type SearchPathEntry } from '../search-path.js';
 import { intern, sym, symbolName } from '../symbols.js';
 import { force, isString, NixPath, NixString, type Slot, stringText, type Value } from '../values.js';
 import { valueToXml } from '../xml.js';
-import { jsonToValue, valueToJson } from '../json.js';
 import { type Builtin, define } from './define.js';
 import { fixedOutputStorePath, parseStoreDerivation } from './derivation-outputs.js';
 import { isInStore, parseFullStorePath, splitStorePath } from './store-paths.js';
@@ -122,11 +122,24 @@ function readFile(slot: Slot): Value {
   return context === undefined ? contents : new NixString(contents, context);
 }
 
+const directories = new WeakMap<object, Map<string, Attrs>>();
+
+/** Directories are read once, but for those of the store: a build may make one meanwhile. */
 function readDir(slot: Slot): Value {
   const path = realisePath(slot);
+  const { host } = machine;
+  let known = directories.get(host);
+  if (known === undefined) {
+    known = new Map();
+    directories.set(host, known);
+  }
+  const found = known.get(path);
+  if (found !== undefined) return found;
   const builder = new AttrsBuilder();
-  for (const [name, type] of machine.host.readDirectory(path)) builder.add(intern(name), type);
-  return builder.finish();
+  for (const [name, type] of host.readDirectory(path)) builder.add(intern(name), type);
+  const attrs = builder.finish();
+  if (!isInStore(path)) known.set(path, attrs);
+  return attrs;
 }
 
 function readFileType(slot: Slot): Value {
@@ -165,8 +178,7 @@ function searchPathEntry(slot: Slot): SearchPathEntry {
     requireAttr(sym.path, 'path', attrs, 'in an element of the __nixPath'),
     collector,
     {
-      error:
-        'while evaluating the `path` attribute of an element of the list passed to builtins.findFile',
+      error: 'while evaluating the `path` attribute of an element of the list passed to builtins.findFile',
       copy: false,
     },
   );
@@ -288,11 +300,7 @@ function filterSource(filter: Slot, slot: Slot): Value {
 }
 
 function pathBuiltin(slot: Slot): Value {
-  const attrs: Attrs = forceAttrs(
-    slot,
-    noPos,
-    "while evaluating the argument passed to 'builtins.path'",
-  );
+  const attrs: Attrs = forceAttrs(slot, noPos, "while evaluating the argument passed to 'builtins.path'");
   const collector = new ContextCollector();
   let path: string | undefined;
   let name = '';
@@ -317,11 +325,7 @@ function pathBuiltin(slot: Slot): Value {
         name = forceStringNoContext(value, pos, context);
         break;
       case 'filter':
-        forceFunction(
-          value,
-          pos,
-          'while evaluating the `filter` parameter passed to builtins.path',
-        );
+        forceFunction(value, pos, 'while evaluating the `filter` parameter passed to builtins.path');
         filter = value;
         break;
       case 'recursive':

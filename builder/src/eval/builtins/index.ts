@@ -1,6 +1,6 @@
-import type { Builtin } from './define.js';
 import { contextBuiltins } from './contexts.js';
 import { controlBuiltins } from './control.js';
+import type { Builtin } from './define.js';
 import { derivationBuiltins } from './derivation.js';
 import { fetchBuiltins } from './fetch.js';
 import { fileBuiltins } from './files.js';

@@ -138,8 +138,7 @@ function partition(callee: Slot, slot: Slot): Value {
   const called = functionArgument(callee, 'partition');
   const right: Slot[] = [];
   const wrong: Slot[] = [];
-  const context =
-    'while evaluating the return value of the partition function passed to builtins.partition';
+  const context = 'while evaluating the return value of the partition function passed to builtins.partition';
   for (const item of listArgument(slot, 'second', 'partition')) {
     force(item);
     (forceBool(call1(called, item, noPos), noPos, context) ? right : wrong).push(item);

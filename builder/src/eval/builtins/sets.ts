@@ -2,8 +2,8 @@ import { Attrs, AttrsBuilder, pickAttrs, Shape } from '../attrs.js';
 import { delayCall2 } from '../call.js';
 import { forceAttrs, forceFunction, forceList, forceStringNoContext, requireAttr } from '../force.js';
 import { printIdentifier } from '../literal.js';
-import { noPos } from '../positions.js';
 import { positionValue } from '../position-value.js';
+import { noPos } from '../positions.js';
 import { intern, internedId, sym, symbolName } from '../symbols.js';
 import { force, type Slot, type Value } from '../values.js';
 import { type Builtin, define } from './define.js';
@@ -31,7 +31,9 @@ function nameAndSet(name: Slot, set: Slot, builtin: string): { name: string; att
 
 function getAttr(nameSlot: Slot, set: Slot): Value {
   const { name, attrs } = nameAndSet(nameSlot, set, 'getAttr');
-  return force(requireAttr(intern(name), printIdentifier(name), attrs, 'in the attribute set under consideration'));
+  return force(
+    requireAttr(intern(name), printIdentifier(name), attrs, 'in the attribute set under consideration'),
+  );
 }
 
 function hasAttr(nameSlot: Slot, set: Slot): Value {
@@ -92,7 +94,11 @@ function listToAttrs(slot: Slot): Value {
 }
 
 function intersectAttrs(first: Slot, second: Slot): Value {
-  const left = forceAttrs(first, noPos, 'while evaluating the first argument passed to builtins.intersectAttrs');
+  const left = forceAttrs(
+    first,
+    noPos,
+    'while evaluating the first argument passed to builtins.intersectAttrs',
+  );
   const right = forceAttrs(
     second,
     noPos,

@@ -18,7 +18,7 @@ import { type Builtin, define } from './define.js';
 const plain = (slot: Slot, which: string, builtin: string): string =>
   forceStringNoContext(slot, noPos, `while evaluating the ${which} argument passed to builtins.${builtin}`);
 
-function toString(slot: Slot): Value {
+function coerceMoreToString(slot: Slot): Value {
   const collector = new ContextCollector();
   const error = 'while evaluating the first argument passed to builtins.toString';
   return makeString(coerceToString(slot, collector, { error, more: true, copy: false }), collector);
@@ -57,7 +57,10 @@ function stringLength(slot: Slot): Value {
 /** The algorithm a builtin was asked for by name. */
 export function hashAlgorithm(name: string): HashAlgorithm {
   if (isHashAlgorithm(name)) return name;
-  throw new NixError('usage', `unknown hash algorithm '${name}', expect 'blake3', 'md5', 'sha1', 'sha256', or 'sha512'`);
+  throw new NixError(
+    'usage',
+    `unknown hash algorithm '${name}', expect 'blake3', 'md5', 'sha1', 'sha256', or 'sha512'`,
+  );
 }
 
 /** The hash of bytes in base 16. */
@@ -68,11 +71,7 @@ export function hashBytes(algorithm: HashAlgorithm, text: string): string {
 function hashString(algorithm: Slot, slot: Slot): Value {
   const name = plain(algorithm, 'first', 'hashString');
   const known = hashAlgorithm(name);
-  const text = forceString(
-    slot,
-    noPos,
-    'while evaluating the second argument passed to builtins.hashString',
-  );
+  const text = forceString(slot, noPos, 'while evaluating the second argument passed to builtins.hashString');
   return hashBytes(known, stringText(text));
 }
 
@@ -107,7 +106,10 @@ export function parseNixHash(text: string, algorithm?: HashAlgorithm): ReturnTyp
     return parseHash(text, algorithm);
   } catch {
     if (algorithm === undefined && !/[-:]/.test(text)) {
-      throw new NixError('usage', `hash '${text}' does not include a type, nor is the type otherwise known from context`);
+      throw new NixError(
+        'usage',
+        `hash '${text}' does not include a type, nor is the type otherwise known from context`,
+      );
     }
     const body = text.replace(/^[a-z0-9]+[-:]/, '');
     const kind = algorithm ?? text.split(/[-:]/)[0]!;
@@ -179,7 +181,8 @@ function concatStringsSep(separator: Slot, slot: Slot): Value {
 }
 
 function replaceStrings(fromSlot: Slot, toSlot: Slot, slot: Slot): Value {
-  const argument = (which: string) => `while evaluating the ${which} argument passed to builtins.replaceStrings`;
+  const argument = (which: string) =>
+    `while evaluating the ${which} argument passed to builtins.replaceStrings`;
   const fromList = forceList(fromSlot, noPos, argument('first'));
   const toList = forceList(toSlot, noPos, argument('second'));
   if (fromList.length !== toList.length) {
@@ -222,7 +225,9 @@ function replaceAll(text: string, from: readonly string[], replacement: (index: 
   let copied = 0;
   for (let at = 0; at <= text.length; ) {
     const index =
-      anyEmpty || starts.has(text.charCodeAt(at)) ? from.findIndex((pattern) => text.startsWith(pattern, at)) : -1;
+      anyEmpty || starts.has(text.charCodeAt(at))
+        ? from.findIndex((pattern) => text.startsWith(pattern, at))
+        : -1;
     if (index < 0) {
       at++;
       continue;
@@ -248,7 +253,7 @@ function splitDrvName(slot: Slot): Value {
 /** Builtins on strings, regular expressions, hashes and versions. */
 export function stringBuiltins(): Builtin[] {
   return [
-    define('toString', 1, (slot) => toString(slot!)),
+    define('toString', 1, (slot) => coerceMoreToString(slot!)),
     define('__substring', 3, (start, length, slot) => substring(start!, length!, slot!)),
     define('__stringLength', 1, (slot) => stringLength(slot!)),
     define('__hashString', 2, (algorithm, slot) => hashString(algorithm!, slot!)),

@@ -32,10 +32,7 @@ function timestamp(date: TomlDate): Value {
     const trimmed = digits.replace(/0+$/, '');
     return trimmed === '' ? '' : `.${trimmed.padEnd(Math.ceil(trimmed.length / 3) * 3, '0')}`;
   });
-  return new AttrsBuilder()
-    .add(intern('_type'), 'timestamp')
-    .add(intern('value'), value)
-    .finish();
+  return new AttrsBuilder().add(intern('_type'), 'timestamp').add(intern('value'), value).finish();
 }
 
 function convert(value: TomlValue): Slot {
@@ -62,7 +59,10 @@ function overflowMessage(source: string): string | undefined {
   const lines = source.split('\n');
   for (const [index, line] of lines.entries()) {
     const match = /=\s*([+-]?)(\d[\d_]*)\s*$/.exec(line);
-    if (match === null || fitsInt64(BigInt(`${match[1] === '-' ? '-' : ''}${match[2]!.replaceAll('_', '')}`))) {
+    if (
+      match === null ||
+      fitsInt64(BigInt(`${match[1] === '-' ? '-' : ''}${match[2]!.replaceAll('_', '')}`))
+    ) {
       continue;
     }
     const number = (index + 1).toString();
