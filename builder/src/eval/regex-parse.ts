@@ -19,6 +19,9 @@ export class RegexError extends Error {
   }
 }
 
+/** The characters that may follow a backslash: libstdc++ refuses to escape others. */
+const SPECIAL: ReadonlySet<number> = new Set([...'.[\\()*+?{|^$'].map((c) => c.charCodeAt(0)));
+
 /** The number of states at which libstdc++ gives up. */
 const STATE_LIMIT = 100_000;
 
@@ -115,6 +118,7 @@ class RegexParser {
       case '\\': {
         const escaped = this.source.charCodeAt(this.at);
         if (Number.isNaN(escaped)) throw new RegexError('trailing backslash');
+        if (!SPECIAL.has(escaped)) throw new RegexError('needless escape');
         this.at++;
         return { kind: 'set', members: new Set([escaped]) };
       }

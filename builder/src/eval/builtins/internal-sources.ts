@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are programs in Nix, with interpolations of its own
 /** What `derivation` is: `derivationStrict`, wrapped so that its outputs are made only when asked for. */
 export const derivationSource = `#
 #
