@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { TrustedKeys } from '@larder/signing/trust';
 import { loadSettings } from '@larder/substituter/config';
@@ -47,6 +48,7 @@ export class ClientSession implements AsyncDisposable {
   private constructor(settings: Settings, http: HttpClient) {
     this.#http = http;
     this.context = { settings, http, onWait: (path) => note(`waiting for the lock on ${path}`) };
+    setMaxListeners(0, this.#interrupt.signal); // Each request listens.
     process.once('SIGINT', this.#onSignal);
     process.once('SIGTERM', this.#onSignal);
   }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LarderError } from '@larder/signing/errors';
 import type { PathInfo } from '@larder/signing/path-info';
@@ -50,6 +51,8 @@ export class Transfer {
       options.signal === undefined
         ? this.#abort.signal
         : AbortSignal.any([options.signal, this.#abort.signal]);
+    // Every path under way listens; that is no leak.
+    setMaxListeners(0, this.#signal);
     this.#commits = new CommitQueue(
       plan.map(({ info }) => info),
       (infos) => this.#commit(infos),
