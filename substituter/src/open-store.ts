@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
+import type { NarWork } from '@larder/signing/nar-work';
 import { StoreDir } from '@larder/signing/store-path';
 import { BinaryCache } from './binary-cache/binary-cache.js';
 import type { CacheFiles } from './binary-cache/cache-files.js';
@@ -13,10 +14,11 @@ import { LocalStore, type LocalStoreOptions, localStoreOptions } from './local-s
 import type { Settings } from './settings/settings.js';
 import { countParameter, flagParameter, formatStoreUri, parseStoreUri, type StoreUri } from './store-uri.js';
 
-/** What opening a store takes; the caller owns the HTTP client. */
+/** What opening a store takes; see `createClient` for all of it at once. */
 export interface OpenContext {
   readonly settings: Settings;
   readonly http: HttpClient;
+  readonly work: NarWork;
   /** Called with the path of a lock that another process holds. */
   readonly onWait?: LocalStoreOptions['onWait'];
   /** Called with what Nix's daemon logs, a line at a time. */

@@ -4,7 +4,7 @@ import { parseHash } from '@larder/signing/hash';
 import { NarParser, type NarVisitor } from '@larder/signing/nar-parser';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
-import type { MachineStore, ReadOptions } from '../store.js';
+import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
 import { OPERATION } from './daemon-connection.js';
 import type { DaemonPool } from './daemon-pool.js';
 import { type WireReader, WireWriter } from './wire.js';
@@ -137,8 +137,12 @@ export class DaemonStore implements MachineStore {
     await this.#call(request, (reader) => reader.number());
   }
 
+  openPacked(info: PathInfo, options?: ReadOptions): PackedSource {
+    return { compression: 'none', bytes: this.#readNar(info, options) };
+  }
+
   /** The path's NAR. It carries no frame: its own end is the stream's. */
-  async *openNar(info: PathInfo, { signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *#readNar(info: PathInfo, { signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     const connection = await this.#pool.lend();
     let whole = false;
     try {

@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import type { StorePath } from '@larder/signing/store-path';
 import { TrustedKeys } from '@larder/signing/trust';
+import { type Client, createClient } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import type { CopyEvent } from '@larder/substituter/copy/copy-events';
 import { type CopyResult, copyPaths } from '@larder/substituter/copy/copy-paths';
-import { HttpClient, httpClientOptions } from '@larder/substituter/http/http-client';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
 import { LocalStore, localStoreOptions } from '@larder/substituter/local-store/local-store';
 import { openDestination } from '@larder/substituter/open-destination';
@@ -14,10 +14,14 @@ import { type ProgramResult, tryProgram } from '../oracle/program.js';
 
 /** A client with Nix's default settings and nothing of this machine's, for tests. */
 export class TestClient implements AsyncDisposable {
-  readonly context: OpenContext;
+  readonly #client: Client;
 
-  private constructor(context: OpenContext) {
-    this.context = context;
+  private constructor(client: Client) {
+    this.#client = client;
+  }
+
+  get context(): OpenContext {
+    return this.#client.context;
   }
 
   /** `config` is text of nix.conf. */
@@ -27,8 +31,7 @@ export class TestClient implements AsyncDisposable {
       NIX_CONF_DIR: '/nonexistent',
       NIX_CONFIG: `fsync-metadata = false\n${config}`,
     });
-    const http = new HttpClient(httpClientOptions(settings));
-    return new TestClient({ settings, http });
+    return new TestClient(createClient(settings));
   }
 
   /** Opens the store below `root`, making it if need be. */
@@ -62,7 +65,7 @@ export class TestClient implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.context.http.close();
+    await this.#client[Symbol.asyncDispose]();
   }
 }
 

@@ -86,7 +86,12 @@ async function soundPaths(client: TestClient, root: string): Promise<StorePath[]
   const store = await client.openStore(root);
   try {
     const valid = await store.queryAllValidPaths();
-    const verdicts = await verifyPaths(valid, { source: store, contents: true, concurrency: 4 });
+    const verdicts = await verifyPaths(valid, {
+      source: store,
+      work: client.context.work,
+      contents: true,
+      concurrency: 4,
+    });
     assert.deepEqual(
       verdicts.flatMap(({ path, details }) => details.map((detail) => `${path} ${detail}`)),
       [],

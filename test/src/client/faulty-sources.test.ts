@@ -269,7 +269,7 @@ describe('trust', () => {
         to: `local?root=${scratch.join('copy')}`,
         requireSignatures: true,
       }),
-      (error) => hasCode(error, 'nar-mismatch'),
+      (error) => hasCode(error, 'nar-hash-mismatch'),
     );
   });
 });
