@@ -59,6 +59,7 @@ async function verify(params: VerifyParams, context: JobContext): Promise<Verify
   try {
     for await (const chunk of content) {
       nar.write(chunk);
+      context.progress(chunk.length);
       await output.recompress(chunk);
     }
     result = nar.finish(params);
@@ -88,6 +89,7 @@ async function restore(params: RestoreParams, context: JobContext): Promise<Rest
     });
     for await (const chunk of decompress(input, compression, { lend: true, maxSize, windowLogMax })) {
       nar.write(chunk);
+      context.progress(chunk.length);
     }
     const { narHash, narSize } = nar.finish(params);
     return { narHash, narSize, fileSize };
@@ -135,6 +137,7 @@ async function dumpSeekable(params: DumpParams, { nar, emit, context }: DumpPart
   try {
     for (let next: IteratorResult<Uint8Array> = first; !next.done; ) {
       nar.write(next.value);
+      context.progress(next.value.length);
       for (const piece of encoder.write(next.value)) await emit(piece);
       await context.breathe();
       next = next === first ? second : chunks.next();
@@ -148,6 +151,7 @@ async function dumpSeekable(params: DumpParams, { nar, emit, context }: DumpPart
 async function* dumpChunks(path: string, nar: PathDigest, context: JobContext): AsyncGenerator<Uint8Array> {
   for (const chunk of dumpNar(path)) {
     nar.write(chunk);
+    context.progress(chunk.length);
     yield chunk;
     await context.breathe();
   }

@@ -116,7 +116,12 @@ describe('NAR work', () => {
       assert.ok(dump.narHash.equals(narHash));
       assert.deepEqual([narSize, references], [nar.length, [REFERENCE]]);
       const target = join(scratch, `restored-${compression}`);
-      const restored = await work.restoreNar(cut(file), { compression, target, narHash, narSize });
+      let seen = 0;
+      const onBytes = (count: number) => {
+        seen += count;
+      };
+      const restored = await work.restoreNar(cut(file), { compression, target, narHash, narSize, onBytes });
+      assert.equal(seen, narSize);
       assert.equal(restored.fileSize, file.length);
       assert.ok((await work.hashPath(target)).narHash.equals(narHash));
     }

@@ -6,14 +6,19 @@ import { writeFrames } from './seekable-zstd-frames.js';
 import { FRAME_SIZE } from './seekable-zstd-writer.js';
 import { WorkerPool, type WorkerPoolOptions } from './worker-pool.js';
 
-export interface ExpectedNarOptions {
+export interface NarJobOptions {
+  /** Hears of bytes of the uncompressed archive that were dealt with since the last call. */
+  readonly onBytes?: (count: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface ExpectedNarOptions extends NarJobOptions {
   /** SHA-256; anything else is `nar-hash-mismatch`. */
   readonly narHash?: Hash;
   /** Bytes uncompressed; anything else is `nar-size-mismatch`, and `codec-too-large` as soon as there are more. */
   readonly narSize?: number;
   /** zstd: log2 of the largest window allowed, 27 by default, up to 31. */
   readonly windowLogMax?: number;
-  readonly signal?: AbortSignal;
 }
 
 export interface VerifyNarOptions extends ExpectedNarOptions {
@@ -66,9 +71,9 @@ export interface RestoredNar {
   readonly fileSize: number;
 }
 
-export interface HashPathOptions {
+export interface HashPathOptions extends NarJobOptions {
+  /** Hash parts of store paths to look for in the archive. */
   readonly candidates?: Iterable<string>;
-  readonly signal?: AbortSignal;
 }
 
 export interface DumpNarOptions extends HashPathOptions {
@@ -112,7 +117,7 @@ export class NarWork {
    * or what the source threw.
    */
   verifyNar(source: AsyncIterable<Uint8Array>, options: VerifyNarOptions): NarStream<VerifiedNar> {
-    const { narHash, candidates = [], output = 'none', listing = false, signal, ...rest } = options;
+    const { narHash, candidates = [], output = 'none', listing = false, signal, onBytes, ...rest } = options;
     const { compression, narSize, level, maxSize, windowLogMax } = rest;
     const job = this.#pool.run(
       'verify',
@@ -121,7 +126,7 @@ export class NarWork {
         candidates: [...candidates],
         narHash: narHash?.bytes,
       },
-      { input: source, signal },
+      { input: source, signal, onProgress: onBytes },
     );
     const result = settled(job.result, (raw) => ({
       ...raw,
@@ -141,7 +146,7 @@ export class NarWork {
     const job = this.#pool.run(
       'restore',
       { compression, target, canonical, fsync, narSize, windowLogMax, narHash: narHash?.bytes },
-      { input: source, signal: options.signal },
+      { input: source, signal: options.signal, onProgress: options.onBytes },
     );
     const { fileSize, ...raw } = await job.result;
     return { narHash: new Hash('sha256', raw.narHash), narSize: raw.narSize, fileSize };
@@ -152,7 +157,7 @@ export class NarWork {
    * `nar-unsupported-file`, `file-changed`, `compression-unsupported` or system errors.
    */
   dumpNar(path: string, options: DumpNarOptions): NarStream<NarSummary> {
-    const { compression, level, narSize, candidates = [], signal } = options;
+    const { compression, level, narSize, candidates = [], signal, onBytes } = options;
     const parallel = compression === 'zstd' && (narSize ?? 0) > FRAME_SIZE && this.#pool.size > 1;
     const job = this.#pool.run(
       'dump',
@@ -160,15 +165,20 @@ export class NarWork {
         ...{ path, level, size: narSize, candidates: [...candidates] },
         compression: parallel ? 'none' : compression,
       },
-      { signal },
+      { signal, onProgress: onBytes },
     );
     const output = parallel ? this.compressSeekable(job.output, { level, signal }) : job.output;
     return { output, result: settled(job.result, summary) };
   }
 
   /** Hash, size and references of the NAR a path would make, without making it. Fails as `dumpNar` does. */
-  async hashPath(path: string, { candidates = [], signal }: HashPathOptions = {}): Promise<NarSummary> {
-    const job = this.#pool.run('hash', { path, candidates: [...candidates] }, { signal });
+  async hashPath(path: string, options: HashPathOptions = {}): Promise<NarSummary> {
+    const { candidates = [], signal, onBytes } = options;
+    const job = this.#pool.run(
+      'hash',
+      { path, candidates: [...candidates] },
+      { signal, onProgress: onBytes },
+    );
     return summary(await job.result);
   }
 

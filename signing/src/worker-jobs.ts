@@ -19,6 +19,8 @@ export interface JobContext {
    * now and then by a job that does not wait for input or output. Throws the reason once the job was aborted.
    */
   breathe(): Promise<void> | undefined;
+  /** Counts towards what the caller hears of progress, in a unit of theirs; passed on a few times a second. */
+  progress(amount: number): void;
   /** Transfers these buffers with the result. */
   transfer(...buffers: readonly ArrayBuffer[]): void;
 }
@@ -30,6 +32,9 @@ export type JobHandlers<Jobs extends JobTable> = {
     context: JobContext,
   ) => Promise<Jobs[Name]['result']>;
 };
+
+/** How often progress is passed on, in milliseconds. */
+const PROGRESS_INTERVAL = 50;
 
 /** How long a job may keep the thread from the others, in milliseconds. */
 const TURN = 20;
@@ -61,6 +66,8 @@ class WorkerJob implements JobContext {
   readonly #abort = new AbortController();
   #transfer: readonly ArrayBuffer[] = [];
   #turnStart = performance.now();
+  #progress = 0;
+  #progressSent = performance.now();
 
   constructor(id: number, post: (message: FromWorker, transfer: readonly ArrayBuffer[]) => void) {
     this.#id = id;
@@ -95,6 +102,19 @@ class WorkerJob implements JobContext {
     });
   }
 
+  progress(amount: number): void {
+    this.#progress += amount;
+    const now = performance.now();
+    if (now - this.#progressSent < PROGRESS_INTERVAL) return;
+    this.#progressSent = now;
+    this.#sendProgress();
+  }
+
+  #sendProgress(): void {
+    if (this.#progress !== 0) this.#post({ type: 'progress', id: this.#id, amount: this.#progress }, []);
+    this.#progress = 0;
+  }
+
   transfer(...buffers: readonly ArrayBuffer[]): void {
     this.#transfer = buffers;
   }
@@ -125,6 +145,7 @@ class WorkerJob implements JobContext {
     const id = this.#id;
     try {
       const result = await work();
+      this.#sendProgress();
       const bytes = this.#output.takeRest();
       const last = bytes === undefined ? [] : [bytes.buffer as ArrayBuffer];
       this.#post({ type: 'done', id, result, bytes }, [...last, ...this.#transfer]);

@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly transfer?: readonly ArrayBuffer[];
   /** For a job that another one under way waits for: it is not queued behind those that would wait for it. */
   readonly nested?: boolean;
+  /** Hears how far the job got since the last call, in the job's unit; all of it by the end of a job that succeeds. */
+  readonly onProgress?: (amount: number) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -276,6 +278,9 @@ class PoolJob implements RunningJob<unknown> {
     switch (message.type) {
       case 'input-taken':
         this.#input.acknowledge(message.size, message.spare);
+        break;
+      case 'progress':
+        this.#options.onProgress?.(message.amount);
         break;
       case 'output':
         this.output.push(message.bytes);

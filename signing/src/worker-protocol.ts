@@ -12,6 +12,7 @@ export type ToWorker =
 /** What a worker says to its pool. */
 export type FromWorker =
   | { readonly type: 'input-taken'; readonly id: number; readonly size: number; readonly spare: ArrayBuffer }
+  | { readonly type: 'progress'; readonly id: number; readonly amount: number }
   | { readonly type: 'output'; readonly id: number; readonly bytes: Uint8Array }
   | {
       readonly type: 'done';

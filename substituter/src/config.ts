@@ -47,12 +47,14 @@ function findDirectories(environment: Environment): NixDirectories {
     }
     return { value: fallback, origin: 'default' };
   };
+  const stateDir = find('/nix/var/nix', 'NIX_STATE_DIR');
   const cacheHome = find(`${homeDirectory(environment)}/.cache`, 'XDG_CACHE_HOME');
   return {
     storeDir: find('/nix/store', 'NIX_STORE_DIR', 'NIX_STORE'),
-    stateDir: find('/nix/var/nix', 'NIX_STATE_DIR'),
+    stateDir,
     logDir: find('/nix/var/log/nix', 'NIX_LOG_DIR'),
     confDir: find('/etc/nix', 'NIX_CONF_DIR'),
+    daemonSocket: find(`${stateDir.value}/daemon-socket/socket`, 'NIX_DAEMON_SOCKET_PATH'),
     cacheDir: { value: `${cacheHome.value}/larder`, origin: cacheHome.origin },
   };
 }

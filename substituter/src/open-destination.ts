@@ -4,13 +4,15 @@ import { LarderError } from '@larder/signing/errors';
 import { SecretKey } from '@larder/signing/key';
 import type { Destination } from './copy/destination.js';
 import { LocalDestination } from './copy/local-destination.js';
+import { DaemonDestination } from './daemon/daemon-destination.js';
+import { DaemonStore } from './daemon/daemon-store.js';
 import {
   type CacheUri,
   cacheStoreDir,
   isCacheUri,
   type OpenContext,
   openCacheFiles,
-  openLocalStore,
+  openMachineStore,
 } from './open-store.js';
 import { CachePublisher } from './publish/cache-publisher.js';
 import { describeLarderCache, LarderPublisher } from './publish/larder-publisher.js';
@@ -22,13 +24,22 @@ const queriesAtOnce = 64;
 /**
  * Opens a store or cache to copy to. A web server is asked whether it is a Larder server: one that is gets its own
  * API, any other what stock Nix would send.
+ * Without `requireSignatures` a store takes unsigned paths; the daemon does so only for users it trusts.
  * @throws `store-uri-invalid` and what opening it throws
  */
-export async function openDestination(text: string, context: OpenContext): Promise<Destination> {
+export async function openDestination(
+  text: string,
+  context: OpenContext,
+  { requireSignatures = true }: { readonly requireSignatures?: boolean } = {},
+): Promise<Destination> {
   const uri = parseStoreUri(text);
   if (!isCacheUri(uri)) {
     const trusted = flagParameter(uri, 'require-sigs') === false || flagParameter(uri, 'trusted') === true;
-    return new LocalDestination(await openLocalStore(uri, context), { checksTrust: !trusted });
+    const store = await openMachineStore(uri, context);
+    const checksTrust = requireSignatures && !trusted;
+    return store instanceof DaemonStore
+      ? new DaemonDestination(store, { checksTrust })
+      : new LocalDestination(store, { work: context.work, checksTrust });
   }
   const larder = uri.kind === 'http' ? await openLarderPublisher(uri, context) : undefined;
   return larder ?? openCachePublisher(uri, context);
@@ -43,6 +54,7 @@ export async function openLarderPublisher(
   if (cache === undefined) return undefined;
   return new LarderPublisher(cache, {
     http: context.http,
+    work: context.work,
     storeDir: cacheStoreDir(uri, context.settings),
     // No compressor is as fast as a connection that does not leave the machine.
     compression: compressionParameter(uri) ?? (isLoopback(uri.url) ? 'none' : 'zstd'),
@@ -52,6 +64,7 @@ export async function openLarderPublisher(
 
 async function openCachePublisher(uri: CacheUri, context: OpenContext): Promise<CachePublisher> {
   return new CachePublisher(await openCacheFiles(uri, context), {
+    work: context.work,
     storeDir: cacheStoreDir(uri, context.settings),
     compression: compressionParameter(uri) ?? 'zstd',
     level: countParameter(uri, 'compression-level'),

@@ -1,23 +1,28 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
+import type { NarWork } from '@larder/signing/nar-work';
 import { StoreDir } from '@larder/signing/store-path';
 import { BinaryCache } from './binary-cache/binary-cache.js';
 import type { CacheFiles } from './binary-cache/cache-files.js';
 import { FileCacheFiles } from './binary-cache/file-cache-files.js';
 import { HttpCacheFiles } from './binary-cache/http-cache-files.js';
+import { DaemonPool } from './daemon/daemon-pool.js';
+import { DaemonStore } from './daemon/daemon-store.js';
 import type { HttpClient } from './http/http-client.js';
 import { findStoreLayout } from './local-store/layout.js';
 import { LocalStore, type LocalStoreOptions, localStoreOptions } from './local-store/local-store.js';
 import type { Settings } from './settings/settings.js';
-import type { PathSource } from './store.js';
 import { countParameter, flagParameter, formatStoreUri, parseStoreUri, type StoreUri } from './store-uri.js';
 
-/** What opening a store takes; the caller owns the HTTP client. */
+/** What opening a store takes; see `createClient` for all of it at once. */
 export interface OpenContext {
   readonly settings: Settings;
   readonly http: HttpClient;
+  readonly work: NarWork;
   /** Called with the path of a lock that another process holds. */
   readonly onWait?: LocalStoreOptions['onWait'];
+  /** Called with what Nix's daemon logs, a line at a time. */
+  readonly onLog?: (line: string) => void;
 }
 
 export type LocalStoreUri = Extract<StoreUri, { readonly kind: 'local' | 'auto' | 'daemon' }>;
@@ -28,9 +33,12 @@ export function isCacheUri(uri: StoreUri): uri is CacheUri {
 }
 
 /** Opens a store or cache to read from. @throws `store-uri-invalid` and what opening it throws */
-export async function openSource(text: string, context: OpenContext): Promise<PathSource> {
+export async function openSource(
+  text: string,
+  context: OpenContext,
+): Promise<BinaryCache | LocalStore | DaemonStore> {
   const uri = parseStoreUri(text);
-  return isCacheUri(uri) ? openCache(uri, context) : openLocalStore(uri, context);
+  return isCacheUri(uri) ? openCache(uri, context) : openMachineStore(uri, context);
 }
 
 /** Opens a binary cache. */
@@ -62,23 +70,46 @@ export async function openCacheFiles(uri: CacheUri, { settings, http }: OpenCont
 }
 
 /**
- * Opens a store on this machine. `auto` is the machine's own store, opened directly by who may write it.
- * @throws `daemon-unsupported` where only Nix's daemon could do it
+ * Opens a store on this machine: directly where it may be written, else through Nix's daemon. `auto` chooses as Nix
+ * does; `local` and `daemon` insist.
  */
+export async function openMachineStore(
+  uri: LocalStoreUri,
+  context: OpenContext,
+): Promise<LocalStore | DaemonStore> {
+  return needsDaemon(uri, context.settings) ? openDaemonStore(uri, context) : openLocalStore(uri, context);
+}
+
+/** Opens a store on this machine for work that goes to its files. @throws `store-needs-daemon` where only Nix's daemon may write */
 export async function openLocalStore(uri: LocalStoreUri, context: OpenContext): Promise<LocalStore> {
   const layout = findStoreLayout(context.settings, uri.parameters);
-  const needsDaemon =
-    uri.kind === 'daemon' ||
-    (uri.kind === 'auto' && existsSync(layout.stateDir) && !isWritable(layout.stateDir));
-  if (needsDaemon) {
+  if (needsDaemon(uri, context.settings)) {
     throw new LarderError(
-      'daemon-unsupported',
-      `the store of this machine (${layout.stateDir}) can be written only through Nix's daemon, which Larder does ` +
-        'not speak to: run as root, or name another store (local?root=DIR)',
+      'store-needs-daemon',
+      `this works on the files of ${layout.storeDir.path} itself, which only their owner may: run it as root, or name a ` +
+        'store of your own (local?root=DIR)',
     );
   }
   const options = { ...localStoreOptions(context.settings), onWait: context.onWait };
   return LocalStore.open(layout, options, formatStoreUri({ ...uri, kind: 'local' }));
+}
+
+function needsDaemon(uri: LocalStoreUri, settings: Settings): boolean {
+  if (uri.kind === 'daemon') return true;
+  const { stateDir } = findStoreLayout(settings, uri.parameters);
+  return uri.kind === 'auto' && existsSync(stateDir) && !isWritable(stateDir);
+}
+
+/** Requests to the daemon under way at a time; each has a process of the daemon's behind it. */
+const daemonConnections = 8;
+
+function openDaemonStore(uri: LocalStoreUri, { settings, onLog }: OpenContext): DaemonStore {
+  const socket = uri.kind === 'daemon' ? uri.socket : undefined;
+  const pool = new DaemonPool(socket ?? settings.directories.daemonSocket.value, {
+    connections: daemonConnections,
+    onLog,
+  });
+  return new DaemonStore(pool, { storeDir: new StoreDir(settings.directories.storeDir.value) });
 }
 
 function isWritable(directory: string): boolean {

@@ -7,7 +7,7 @@ export type StoreParameters = ReadonlyMap<string, string>;
 /** A parsed store URI: what kind of store, where, and its parameters. */
 export type StoreUri =
   | { readonly kind: 'local'; readonly parameters: StoreParameters }
-  | { readonly kind: 'daemon'; readonly parameters: StoreParameters }
+  | { readonly kind: 'daemon'; readonly socket?: string; readonly parameters: StoreParameters }
   | { readonly kind: 'auto'; readonly parameters: StoreParameters }
   | { readonly kind: 'file'; readonly directory: string; readonly parameters: StoreParameters }
   | { readonly kind: 'http'; readonly url: URL; readonly parameters: StoreParameters }
@@ -110,7 +110,7 @@ function parseBase(base: string, parameters: StoreParameters, cwd: string): Stor
     case 'local':
     case 'unix': {
       const root = base.slice(scheme.length + 3);
-      if (scheme === 'unix') return { kind: 'daemon', parameters };
+      if (scheme === 'unix') return { kind: 'daemon', ...(root === '' ? {} : { socket: root }), parameters };
       if (root === '') return { kind: 'local', parameters };
       return { kind: 'local', parameters: new Map([['root', resolve(cwd, root)], ...parameters]) };
     }

@@ -49,12 +49,13 @@ type Entry = readonly [name: string, setting: Sourced<unknown>];
 
 /** Directories under the names of the variables that move them, then settings by name. */
 function listSettings(settings: Settings, { all }: ShowOptions): Entry[] {
-  const { storeDir, stateDir, logDir, confDir, cacheDir } = settings.directories;
+  const { storeDir, stateDir, logDir, confDir, daemonSocket, cacheDir } = settings.directories;
   const directories: Entry[] = [
     ['store-dir', storeDir],
     ['state-dir', stateDir],
     ['log-dir', logDir],
     ['conf-dir', confDir],
+    ['daemon-socket', daemonSocket],
     ['cache-dir', cacheDir],
   ];
   const known = (Object.keys(settingKinds) as SettingName[]).map(

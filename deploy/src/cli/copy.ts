@@ -64,7 +64,7 @@ async function runCopy(paths: string[], options: CopyVerbOptions): Promise<void>
     throw usageError('name a store to copy --from, a store to copy --to, or both');
   }
   await using session = await ClientSession.open(options);
-  const destination = await openDestination(options.to ?? 'auto', session.context);
+  const destination = await openDestination(options.to ?? 'auto', session.context, session.trust(options));
   try {
     await copyFrom(options.from ?? ['auto'], { session, destination, paths, options });
   } finally {

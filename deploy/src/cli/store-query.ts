@@ -1,10 +1,10 @@
 import { LarderError } from '@larder/signing/errors';
 import type { ValidPathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
-import type { LocalStore } from '@larder/substituter/local-store/local-store';
+import type { MachineStore } from '@larder/substituter/store';
 import { usageError } from './command.js';
 
-type Query = (store: LocalStore, paths: readonly StorePath[]) => Promise<string[]>;
+type Query = (store: MachineStore, paths: readonly StorePath[]) => Promise<string[]>;
 
 /** The questions, by the option that asks them. */
 const queries: Readonly<Record<string, Query>> = {
@@ -36,7 +36,7 @@ const queries: Readonly<Record<string, Query>> = {
  * @throws `usage` for none or several, `path-not-found` for paths that are not valid
  */
 export async function runQuery(
-  store: LocalStore,
+  store: MachineStore,
   paths: readonly StorePath[],
   options: Readonly<Record<string, unknown>>,
 ): Promise<string[]> {
@@ -50,7 +50,7 @@ export async function runQuery(
 }
 
 async function eachInfo(
-  store: LocalStore,
+  store: MachineStore,
   paths: readonly StorePath[],
   answer: (info: ValidPathInfo) => string[],
 ): Promise<string[]> {
@@ -64,7 +64,7 @@ async function eachInfo(
 }
 
 async function eachPath(
-  store: LocalStore,
+  store: MachineStore,
   paths: readonly StorePath[],
   answer: (path: StorePath) => Promise<StorePath[]>,
 ): Promise<string[]> {
@@ -74,16 +74,16 @@ async function eachPath(
   return lines;
 }
 
-async function checkValid(store: LocalStore, paths: readonly StorePath[]): Promise<void> {
+async function checkValid(store: MachineStore, paths: readonly StorePath[]): Promise<void> {
   const valid = await store.queryValidPaths(paths);
   for (const path of paths) if (!valid.has(path)) throw notValid(store, path);
 }
 
-function formatAll(store: LocalStore, paths: readonly StorePath[]): string[] {
+function formatAll(store: MachineStore, paths: readonly StorePath[]): string[] {
   return [...paths].sort().map((path) => store.storeDir.format(path));
 }
 
-function notValid(store: LocalStore, path: StorePath): LarderError {
+function notValid(store: MachineStore, path: StorePath): LarderError {
   return new LarderError('path-not-found', `${store.storeDir.format(path)} is not valid in ${store.uri}`, {
     fields: { path },
   });

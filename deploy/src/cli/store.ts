@@ -1,10 +1,13 @@
 import { once } from 'node:events';
+import { decompress } from '@larder/signing/codec';
 import { LarderError } from '@larder/signing/errors';
 import type { HashAlgorithm } from '@larder/signing/hash';
 import { hashAlgorithms } from '@larder/signing/hash';
+import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { addPath } from '@larder/substituter/local-store/add-path';
-import { LocalStore } from '@larder/substituter/local-store/local-store';
-import { openSource } from '@larder/substituter/open-store';
+import type { LocalStore } from '@larder/substituter/local-store/local-store';
+import { isCacheUri, openMachineStore, openSource } from '@larder/substituter/open-store';
+import { parseStoreUri } from '@larder/substituter/store-uri';
 import { type Command, Option } from 'commander';
 import { addClientOptions, type ClientOptions, ClientSession } from './client-session.js';
 import { createVerb, usageError } from './command.js';
@@ -48,7 +51,7 @@ function add(): Command {
     .addOption(new Option('--algorithm <name>', 'the hash').choices(hashAlgorithms).default('sha256'));
   return withStore(verb).action(async (files: string[], options: AddOptions) => {
     if (options.name !== undefined && files.length > 1) throw usageError('--name is for one file');
-    await withLocalStore(options, async (store, session) => {
+    await withMachineStore(options, async (store, session) => {
       for (const file of files) {
         const info = await addPath(store, file, {
           name: options.name,
@@ -82,7 +85,7 @@ function query(): Command {
     .option('--size', 'the size of their archives in bytes')
     .option('--all', 'every valid path of the store');
   return withStore(verb).action(async (texts: string[], options: StoreOptions & Record<string, unknown>) => {
-    await withLocalStore(options, async (store, session) => {
+    await withMachineStore(options, async (store, session) => {
       const paths = await parsePathArguments(texts, {
         storeDir: store.storeDir,
         lookup: (hashPart) => store.queryPathFromHashPart(hashPart),
@@ -113,23 +116,29 @@ function dump(): Command {
       const [path] = await parsePathArguments([text], { storeDir: source.storeDir, lookup, signal });
       const info = await source.queryPathInfo(path!, { signal });
       if (info === undefined) throw new LarderError('path-not-found', `${source.uri} does not have ${path}`);
-      for await (const chunk of source.openNar(info, { signal })) {
+      const { compression, bytes } = source.openPacked(info, { signal });
+      const { narHash, narSize } = info;
+      const expected = { compression: 'none', output: 'same', narHash, narSize, signal } as const;
+      const nar = session.context.work.verifyNar(decompress(bytes, compression, { signal }), expected);
+      for await (const chunk of nar.output) {
         if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
       }
+      await nar.result;
     } finally {
       await source.close();
     }
   });
 }
 
-async function withLocalStore(
+async function withMachineStore(
   options: StoreOptions,
-  work: (store: LocalStore, session: ClientSession) => Promise<void>,
+  work: (store: LocalStore | DaemonStore, session: ClientSession) => Promise<void>,
 ): Promise<void> {
   await using session = await ClientSession.open(options);
-  const store = await openSource(options.store, session.context);
+  const uri = parseStoreUri(options.store);
+  if (isCacheUri(uri)) throw usageError(`'${options.store}' is not a store on this machine`);
+  const store = await openMachineStore(uri, session.context);
   try {
-    if (!(store instanceof LocalStore)) throw usageError(`'${options.store}' is not a store on this machine`);
     await work(store, session);
   } finally {
     await store.close();

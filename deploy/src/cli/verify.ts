@@ -1,11 +1,12 @@
 import { availableParallelism } from 'node:os';
 import type { StorePath } from '@larder/signing/store-path';
+import { BinaryCache } from '@larder/substituter/binary-cache/binary-cache';
 import { repairPath } from '@larder/substituter/care/repair-path';
 import { type Verdict, verifyPaths } from '@larder/substituter/care/verify-paths';
+import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import { openSource } from '@larder/substituter/open-store';
 import { SourceSet } from '@larder/substituter/source-set';
-import type { PathSource } from '@larder/substituter/store';
 import type { Command } from 'commander';
 import {
   addClientOptions,
@@ -16,6 +17,7 @@ import {
 } from './client-session.js';
 import { collect, createVerb, usageError } from './command.js';
 import { parsePathArguments } from './path-arguments.js';
+import { referenceClosure } from './reference-closure.js';
 import { formatBytes } from './units.js';
 
 interface VerifyOptions extends ClientOptions {
@@ -60,6 +62,7 @@ async function runVerify(texts: string[], options: VerifyOptions): Promise<void>
     const paths = await choosePaths(texts, { source, options, session });
     const verdicts = await verifyPaths(paths, {
       source,
+      work: session.context.work,
       contents: options.contents,
       trusted: options.trust ? session.trust(options).trusted : undefined,
       concurrency: availableParallelism() * 2,
@@ -76,7 +79,7 @@ async function runVerify(texts: string[], options: VerifyOptions): Promise<void>
 }
 
 interface Job {
-  readonly source: PathSource;
+  readonly source: BinaryCache | LocalStore | DaemonStore;
   readonly options: VerifyOptions;
   readonly session: ClientSession;
 }
@@ -87,7 +90,7 @@ async function choosePaths(
 ): Promise<StorePath[]> {
   if (options.all === true) {
     if (texts.length > 0) throw usageError('give either --all or paths');
-    if (!(source instanceof LocalStore))
+    if (source instanceof BinaryCache)
       throw usageError('--all needs a store on this machine; name the paths of a cache');
     return (await source.queryAllValidPaths()).sort();
   }
@@ -98,12 +101,7 @@ async function choosePaths(
     signal: session.signal,
   });
   if (options.recursive !== true) return roots;
-  const seen = new Set(roots);
-  for (const path of seen) {
-    const info = await source.queryPathInfo(path, { signal: session.signal });
-    for (const reference of info?.references ?? []) seen.add(reference);
-  }
-  return [...seen];
+  return referenceClosure(source, roots, session.signal);
 }
 
 function report(verdict: Verdict, { json }: VerifyOptions): void {
@@ -132,8 +130,9 @@ async function repair(faulty: readonly Verdict[], { source, options, session }: 
   try {
     for (const verdict of damaged) {
       try {
-        const { signal } = session;
-        await repairPath(verdict.path, { store: source, sources, ...session.trust(options), signal });
+        const { signal, context } = session;
+        const { work } = context;
+        await repairPath(verdict.path, { store: source, work, sources, ...session.trust(options), signal });
         note(`repaired ${verdict.path}`);
       } catch (error) {
         session.signal.throwIfAborted();

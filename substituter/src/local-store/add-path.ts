@@ -10,9 +10,13 @@ import { NarRestorer } from '@larder/signing/nar-restore';
 import { narOfContents, writeNar } from '@larder/signing/nar-writer';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
+import { DaemonStore } from '../daemon/daemon-store.js';
 import { checkContents } from './check-contents.js';
 import { deleteTree } from './delete-tree.js';
 import type { LocalStore, StagedPath } from './local-store.js';
+
+/** Where contents can be added: what they are named by is proof enough for the daemon too. */
+export type AddTarget = LocalStore | DaemonStore;
 
 export interface AddOptions {
   /** The name in the store; the file's own without it. */
@@ -32,7 +36,7 @@ export interface AddOptions {
  * what is registered. A path that is there already is left alone.
  * @throws `store-name-invalid` via the path rules, `file-changed`, `nar-unsupported-file`
  */
-export async function addPath(store: LocalStore, file: string, options: AddOptions = {}): Promise<PathInfo> {
+export async function addPath(store: AddTarget, file: string, options: AddOptions = {}): Promise<PathInfo> {
   const { method = 'recursive', algorithm = 'sha256', references = [], filter, signal } = options;
   const read = () => writeNar(file, { filter, signal });
   const nar = await hashStream('sha256', read());
@@ -61,7 +65,7 @@ async function narHashBy(
 
 /** Adds a text file, such as a derivation, as `builtins.toFile` does. */
 export async function addText(
-  store: LocalStore,
+  store: AddTarget,
   {
     name,
     text,
@@ -86,19 +90,21 @@ interface Contents {
   readonly read: () => AsyncIterable<Uint8Array>;
 }
 
-async function addContents(store: LocalStore, contents: Contents): Promise<PathInfo> {
+async function addContents(store: AddTarget, contents: Contents): Promise<PathInfo> {
   const { name, ca, narHash, narSize } = contents;
   const references = [...contents.references].sort();
   const storePath = makeContentAddressedPath(store.storeDir, name, { ...ca, references });
   const info: PathInfo = { storePath, narHash, narSize, references, signatures: [], ca };
-  await addNar(store, info, contents.read());
+  if (store instanceof DaemonStore)
+    await store.addToStore({ info, nar: contents.read(), checkSignatures: true });
+  else await addNar(store, info, contents.read());
   return info;
 }
 
 /**
  * Adds a path from its NAR, which is checked against `info`; a path that is valid is left alone and the NAR unread.
  * Whether `info` is to be trusted is the caller's to know.
- * @throws `nar-mismatch`, `nar-malformed`, `reference-invalid`
+ * @throws `nar-hash-mismatch`, `nar-malformed`, `reference-invalid`
  */
 export async function addNar(
   store: LocalStore,
@@ -145,7 +151,7 @@ async function restoreStaged(
   const got = new Hash('sha256', hash.digest());
   if (size !== info.narSize || !got.equals(info.narHash)) {
     throw new LarderError(
-      'nar-mismatch',
+      'nar-hash-mismatch',
       `${info.storePath}: its NAR has ${size} bytes and the hash ${got.toString()}, not ${info.narSize} and ${info.narHash.toString()}`,
       { fields: { path: info.storePath } },
     );

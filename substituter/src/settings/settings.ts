@@ -20,6 +20,8 @@ export interface NixDirectories {
   readonly stateDir: Sourced<string>;
   readonly logDir: Sourced<string>;
   readonly confDir: Sourced<string>;
+  /** Where Nix's daemon listens. */
+  readonly daemonSocket: Sourced<string>;
   /** Where Larder keeps what it can fetch again: cached narinfos. */
   readonly cacheDir: Sourced<string>;
 }

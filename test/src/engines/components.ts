@@ -11,7 +11,17 @@ interface Component {
 }
 
 /** The names in `test/components.json`. */
-export type ComponentName = 'compiler' | 'nix' | 'postgresql' | 's3' | 'nginx' | 'compressors' | 'load';
+export type ComponentName =
+  | 'compiler'
+  | 'nix'
+  | 'postgresql'
+  | 's3'
+  | 'nginx'
+  | 'compressors'
+  | 'load'
+  | 'sandbox'
+  | 'example'
+  | 'machine';
 
 /** The part of node:test's context that a skip needs. */
 interface SkippableTest {

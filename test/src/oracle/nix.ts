@@ -4,6 +4,7 @@ import { componentCommand } from '../engines/components.js';
 import { neutralEnvironment } from '../engines/config.js';
 import { makeScratch, type Scratch } from '../engines/scratch.js';
 import { defaultStoreDir } from '../store-dir.js';
+import { NixDaemon } from './nix-daemon.js';
 import { type ProgramOptions, type ProgramResult, runProgram, tryProgram } from './program.js';
 
 /** One path as `nix path-info --json` tells it. */
@@ -90,6 +91,18 @@ export class Nix implements AsyncDisposable {
       `machine 127.0.0.1\nlogin larder\npassword ${password}\n`,
       { mode: 0o600 },
     );
+  }
+
+  /** The environment its programs run in, for others that are to find the same store and configuration. */
+  get environment(): Readonly<Record<string, string>> {
+    return this.#env;
+  }
+
+  /** Starts `nix-daemon` on this store, for users of its socket: `await using daemon = await nix.startDaemon()`. */
+  async startDaemon(): Promise<NixDaemon> {
+    // A store that was never opened would have the daemon ask itself.
+    await this.run('nix-store', ['--verify']);
+    return NixDaemon.start(this.scratch.join('daemon.socket'), this.#env);
   }
 
   /** Runs `nix …` or `nix-store …` on this store; returns standard output, the last newline off. */

@@ -1,0 +1,14 @@
+{
+  imports = [
+    ./packages.nix
+    ./boot.nix
+    ./file-systems.nix
+    ./environment.nix
+    ./users.nix
+    ./networking.nix
+    ./daemons.nix
+    ./sshd.nix
+    ./toplevel.nix
+    ./vm.nix
+  ];
+}

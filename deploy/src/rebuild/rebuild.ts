@@ -1,0 +1,137 @@
+import { makeCurrent } from '../activate/generations.js';
+import type { MachineRoot } from '../activate/machine-root.js';
+import { type Generation, systemProfile } from '../activate/profile.js';
+import { withProfileLock } from '../activate/profile-lock.js';
+import { runSwitch, type SwitchAction } from '../activate/switch-system.js';
+import { diffClosures } from './closure-diff.js';
+import { makeOutLink } from './out-link.js';
+import { readOutputPath } from './output-path.js';
+import type { EvaluationOptions, Evaluator, Realiser } from './pipeline.js';
+import { formatDiff, formatPlan } from './summary.js';
+import { type ConfigurationChoice, type SystemProduct, systemExpression } from './system-expression.js';
+
+/** What a rebuild works with. */
+export interface RebuildContext {
+  readonly root: MachineRoot;
+  readonly evaluator: Evaluator;
+  readonly realiser: Realiser;
+  /** Tells the user how it goes, on standard error. */
+  readonly report: (text: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface RebuildRequest {
+  readonly choice: ConfigurationChoice;
+  readonly evaluation: Omit<EvaluationOptions, 'signal'>;
+  readonly profileName?: string;
+  readonly bootMenu?: 'auto' | 'always' | 'never';
+  readonly installBootLoader?: boolean;
+  /** Activates this specialisation of the system instead of itself. */
+  readonly specialisation?: string;
+}
+
+/** A system (or its virtual machine) that is in the store. */
+export interface RealisedSystem {
+  readonly path: string;
+  /** The current generation's path before all this; `undefined` on a machine without one. */
+  readonly before: string | undefined;
+}
+
+/** Evaluates the configuration and says what realising it takes: `dry-build`. */
+export async function planSystem(context: RebuildContext, request: RebuildRequest): Promise<void> {
+  const derivation = await instantiate(context, request, 'toplevel');
+  const plan = await context.realiser.plan(derivation, context.signal);
+  context.report(formatPlan(plan, await currentClosure(context, request)));
+}
+
+/** Evaluates and realises, with a summary before and after. Nothing that is in use changes. */
+export async function realiseSystem(
+  context: RebuildContext,
+  request: RebuildRequest,
+  product: SystemProduct = 'toplevel',
+): Promise<RealisedSystem> {
+  const { realiser, report, signal } = context;
+  const derivation = await instantiate(context, request, product);
+  const before = await systemProfile(context.root, request.profileName).current();
+  if (before !== undefined && before.target === (await readOutputPath(context.root, derivation))) {
+    // A generation's closure is whole: there is nothing to ask the store for.
+    report('The system is the one that is current already.');
+    return { path: before.target, before: before.target };
+  }
+  const plan = await realiser.plan(derivation, signal);
+  const missing = plan.toBuild.length + plan.toFetch.length > 0;
+  if (missing) report(formatPlan(plan, await currentClosure(context, request)));
+  const path = await realiser.realise(derivation, signal);
+  if (product === 'toplevel') await reportDifference(context, before?.target, path);
+  return { path, before: before?.target };
+}
+
+/**
+ * `switch`, `boot` and `test` from the realised system on. The order is what makes it atomic: see
+ * {@link makeCurrent}; and the running system changes only after the next start is settled.
+ */
+export async function activateSystem(
+  context: RebuildContext,
+  request: RebuildRequest,
+  { system, action }: { readonly system: string; readonly action: 'switch' | 'boot' | 'test' },
+): Promise<Generation | undefined> {
+  const { root } = context;
+  const generation = action === 'test' ? undefined : await registerGeneration(context, request, system);
+  await switchTo(context, request, { system, action });
+  if (generation !== undefined) {
+    const where = root.physical(systemProfile(root, request.profileName).path);
+    context.report(`Generation ${generation.number} of ${where} is the default from the next start on.`);
+  }
+  return generation;
+}
+
+function registerGeneration(
+  { root, report }: RebuildContext,
+  request: RebuildRequest,
+  system: string,
+): Promise<Generation> {
+  const profile = systemProfile(root, request.profileName);
+  const onWait = (path: string): void =>
+    report(`Another process is changing the profile: waiting for ${path}`);
+  return withProfileLock(root, profile, { onWait }, () => makeCurrent(root, system, request));
+}
+
+/** Runs the system's own program for that, or says that it has none. */
+export async function switchTo(
+  context: RebuildContext,
+  request: Pick<RebuildRequest, 'specialisation' | 'installBootLoader'>,
+  { system, action }: { readonly system: string; readonly action: SwitchAction },
+): Promise<void> {
+  const { root, report, signal } = context;
+  const { specialisation, installBootLoader } = request;
+  const chosen = specialisation === undefined ? system : `${system}/specialisation/${specialisation}`;
+  if (!(await runSwitch(root, { system: chosen, action }, { installBootLoader, signal })))
+    report(`${chosen} has no bin/switch-to-configuration: nothing was started or stopped.`);
+}
+
+/** `build` and `build-vm`: leaves a link that keeps the result. */
+export async function linkResult(context: RebuildContext, link: string, path: string): Promise<void> {
+  await makeOutLink(context.root, link, path);
+}
+
+async function instantiate(
+  { evaluator, signal }: RebuildContext,
+  request: RebuildRequest,
+  product: SystemProduct,
+): Promise<string> {
+  return evaluator.instantiate(systemExpression(request.choice, product), { ...request.evaluation, signal });
+}
+
+async function currentClosure({ root, realiser, signal }: RebuildContext, request: RebuildRequest) {
+  const current = await systemProfile(root, request.profileName).current();
+  return current === undefined ? [] : realiser.queryClosure(current.target, signal);
+}
+
+async function reportDifference(
+  { realiser, report, signal }: RebuildContext,
+  before: string | undefined,
+  after: string,
+): Promise<void> {
+  const old = before === undefined ? [] : await realiser.queryClosure(before, signal);
+  report(formatDiff(diffClosures(old, await realiser.queryClosure(after, signal))));
+}

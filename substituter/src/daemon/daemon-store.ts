@@ -1,0 +1,242 @@
+import { formatContentAddress, parseContentAddress } from '@larder/signing/content-address';
+import { LarderError } from '@larder/signing/errors';
+import { parseHash } from '@larder/signing/hash';
+import { NarParser, type NarVisitor } from '@larder/signing/nar-parser';
+import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
+import type { StoreDir, StorePath } from '@larder/signing/store-path';
+import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
+import { OPERATION } from './daemon-connection.js';
+import type { DaemonPool } from './daemon-pool.js';
+import { type WireReader, WireWriter } from './wire.js';
+
+export interface DaemonStoreOptions {
+  readonly storeDir: StoreDir;
+  /** How messages name it. */
+  readonly uri?: string;
+}
+
+/** A path the daemon is asked to take. */
+export interface DaemonUpload {
+  readonly info: PathInfo;
+  readonly nar: AsyncIterable<Uint8Array>;
+  /** False asks a daemon that trusts us to take it unsigned; one that does not refuses it all the same. */
+  readonly checkSignatures: boolean;
+}
+
+const ACCEPT_ANYTHING: NarVisitor = {
+  enterDirectory() {},
+  leaveDirectory() {},
+  beginFile() {},
+  contents() {},
+  endFile() {},
+  symlink() {},
+};
+
+/**
+ * This machine's store through Nix's daemon, for users who may not write it themselves. The daemon checks hashes and
+ * signatures by its own configuration, whatever this side checked before.
+ */
+export class DaemonStore implements MachineStore {
+  readonly uri: string;
+  readonly storeDir: StoreDir;
+  readonly #pool: DaemonPool;
+
+  constructor(pool: DaemonPool, { storeDir, uri = 'daemon' }: DaemonStoreOptions) {
+    this.#pool = pool;
+    this.storeDir = storeDir;
+    this.uri = uri;
+  }
+
+  async close(): Promise<void> {
+    this.#pool.close();
+  }
+
+  async queryPathInfo(path: StorePath): Promise<ValidPathInfo | undefined> {
+    return this.#call(
+      this.#request(OPERATION.queryPathInfo).string(this.storeDir.format(path)),
+      async (reader) => ((await reader.boolean()) ? this.#readPathInfo(path, reader) : undefined),
+    );
+  }
+
+  async queryPathFromHashPart(hashPart: string): Promise<StorePath | undefined> {
+    const path = await this.#call(this.#request(OPERATION.queryPathFromHashPart).string(hashPart), (reader) =>
+      reader.string(),
+    );
+    return path === '' ? undefined : this.storeDir.parse(path);
+  }
+
+  /** Which of these paths are valid. */
+  async queryValidPaths(paths: Iterable<StorePath>): Promise<Set<StorePath>> {
+    const request = this.#request(OPERATION.queryValidPaths).strings(this.#format(paths)).number(false);
+    return new Set(await this.#callForPaths(request));
+  }
+
+  async queryAllValidPaths(): Promise<StorePath[]> {
+    return this.#callForPaths(this.#request(OPERATION.queryAllValidPaths));
+  }
+
+  async queryReferrers(path: StorePath): Promise<StorePath[]> {
+    return this.#callForPaths(this.#request(OPERATION.queryReferrers).string(this.storeDir.format(path)));
+  }
+
+  async queryValidDerivers(path: StorePath): Promise<StorePath[]> {
+    return this.#callForPaths(this.#request(OPERATION.queryValidDerivers).string(this.storeDir.format(path)));
+  }
+
+  async queryDerivationOutputs(derivation: StorePath): Promise<Map<string, StorePath>> {
+    const request = this.#request(OPERATION.queryDerivationOutputMap).string(
+      this.storeDir.format(derivation),
+    );
+    return this.#call(request, async (reader) => {
+      const outputs = new Map<string, StorePath>();
+      for (let left = await reader.number(); left > 0; left--) {
+        const name = await reader.string();
+        const path = await reader.string();
+        if (path !== '') outputs.set(name, this.storeDir.parse(path));
+      }
+      return outputs;
+    });
+  }
+
+  async queryClosure(roots: Iterable<StorePath>): Promise<ValidPathInfo[]> {
+    const found: ValidPathInfo[] = [];
+    await walk(roots, async (path) => {
+      const info = await this.queryPathInfo(path);
+      if (info !== undefined) found.push(info);
+      return info?.references ?? [];
+    });
+    return sortByReferences(found);
+  }
+
+  async queryReferrersClosure(roots: Iterable<StorePath>): Promise<StorePath[]> {
+    return [...(await walk(roots, (path) => this.queryReferrers(path)))].sort();
+  }
+
+  /** Keeps a path from garbage collection for as long as the connection lives. */
+  async addTempRoot(path: StorePath): Promise<void> {
+    await this.#call(this.#request(OPERATION.addTempRoot).string(this.storeDir.format(path)), (reader) =>
+      reader.number(),
+    );
+  }
+
+  /** Adds signatures to a valid path. The daemon refuses it to users it does not trust. */
+  async addSignatures(path: StorePath, signatures: readonly string[]): Promise<void> {
+    const request = this.#request(OPERATION.addSignatures)
+      .string(this.storeDir.format(path))
+      .strings(signatures);
+    await this.#call(request, (reader) => reader.number());
+  }
+
+  /**
+   * Has the daemon realise paths: plain store paths are substituted, `<drv>!<output>,…` and `<drv>!*` are built.
+   * @throws `daemon-refused` with the daemon's own account of what failed
+   */
+  async buildPaths(derivedPaths: readonly string[]): Promise<void> {
+    const normalMode = 0;
+    const request = this.#request(OPERATION.buildPaths).strings(derivedPaths).number(normalMode);
+    await this.#call(request, (reader) => reader.number());
+  }
+
+  openPacked(info: PathInfo, options?: ReadOptions): PackedSource {
+    return { compression: 'none', bytes: this.#readNar(info, options) };
+  }
+
+  /** The path's NAR. It carries no frame: its own end is the stream's. */
+  async *#readNar(info: PathInfo, { signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    const connection = await this.#pool.lend();
+    let whole = false;
+    try {
+      await connection.request(
+        this.#request(OPERATION.narFromPath).string(this.storeDir.format(info.storePath)),
+      );
+      const parser = new NarParser(ACCEPT_ANYTHING);
+      while (!parser.done) {
+        signal?.throwIfAborted();
+        const chunk = await connection.read((reader) => reader.chunk());
+        parser.write(chunk);
+        yield chunk;
+      }
+      whole = true;
+    } catch (error) {
+      // Refused before it began: the connection is still in step.
+      whole = error instanceof LarderError && error.code === 'daemon-refused';
+      throw error;
+    } finally {
+      if (!whole) connection.close();
+      this.#pool.giveBack(connection);
+    }
+  }
+
+  /**
+   * Streams one path in. Its references must be valid by then.
+   * @throws `daemon-refused` for a wrong hash or a signature the daemon does not trust
+   */
+  async addToStore({ info, nar, checkSignatures }: DaemonUpload): Promise<void> {
+    const request = this.#request(OPERATION.addToStoreNar).string(this.storeDir.format(info.storePath));
+    request.string(info.deriver === undefined ? '' : this.storeDir.format(info.deriver));
+    request.string(info.narHash.format('base16', { prefix: false })).strings(this.#format(info.references));
+    const registrationTime = 0;
+    request.number(registrationTime).number(info.narSize).number(false).strings(info.signatures);
+    request.string(info.ca === undefined ? '' : formatContentAddress(info.ca));
+    const repair = false;
+    request.number(repair).number(!checkSignatures);
+    await this.#pool.use((connection) => connection.upload(request, nar));
+  }
+
+  #request(operation: number): WireWriter {
+    return new WireWriter().number(operation);
+  }
+
+  #format(paths: Iterable<StorePath>): string[] {
+    return [...paths].map((path) => this.storeDir.format(path));
+  }
+
+  #call<Answer>(request: WireWriter, read: (reader: WireReader) => Promise<Answer>): Promise<Answer> {
+    return this.#pool.use(async (connection) => {
+      await connection.request(request);
+      return connection.read(read);
+    });
+  }
+
+  async #callForPaths(request: WireWriter): Promise<StorePath[]> {
+    const paths = await this.#call(request, (reader) => reader.strings());
+    return paths.map((path) => this.storeDir.parse(path));
+  }
+
+  async #readPathInfo(storePath: StorePath, reader: WireReader): Promise<ValidPathInfo> {
+    const deriver = await reader.string();
+    const narHash = parseHash(await reader.string(), 'sha256');
+    const references = (await reader.strings()).map((path) => this.storeDir.parse(path)).sort();
+    const registrationTime = await reader.number();
+    const narSize = await reader.number();
+    const ultimate = await reader.boolean();
+    const signatures = await reader.strings();
+    const ca = await reader.string();
+    return {
+      storePath,
+      narHash,
+      narSize,
+      references,
+      registrationTime,
+      ultimate,
+      signatures,
+      ...(deriver === '' ? {} : { deriver: this.storeDir.parse(deriver) }),
+      ...(ca === '' ? {} : { ca: parseContentAddress(ca) }),
+    };
+  }
+}
+
+/** Every path reached from `roots`, a generation at a time: the daemon answers several requests at once. */
+async function walk(
+  roots: Iterable<StorePath>,
+  next: (path: StorePath) => Promise<readonly StorePath[]>,
+): Promise<ReadonlySet<StorePath>> {
+  const seen = new Set(roots);
+  let generation = [...seen];
+  while (generation.length > 0) {
+    const reached = (await Promise.all(generation.map(next))).flat();
+    generation = [...new Set(reached)].filter((path) => !seen.has(path));
+    for (const path of generation) seen.add(path);
+  }
+  return seen;
+}
