@@ -3,7 +3,7 @@ import { formatBase32 } from './base32.js';
 import { compress, decompress } from './codec.js';
 import { LarderError } from './errors.js';
 import { NarLister } from './nar-listing.js';
-import { NarParser, type NarVisitor } from './nar-parser.js';
+import { ignoringVisitor, NarParser, type NarVisitor } from './nar-parser.js';
 import { NarRestorer } from './nar-restore.js';
 import type {
   DumpParams,
@@ -28,20 +28,11 @@ import { type JobContext, serveJobs } from './worker-jobs.js';
 /** The module of nar-work's threads. Everything in it may keep its thread busy; nothing else imports it. */
 serveJobs<NarJobs>({ verify, restore, dump, hash, compressFrame: doFrame });
 
-const IGNORE: NarVisitor = {
-  enterDirectory() {},
-  leaveDirectory() {},
-  beginFile() {},
-  contents() {},
-  endFile() {},
-  symlink() {},
-};
-
 async function verify(params: VerifyParams, context: JobContext): Promise<VerifyResult> {
   const file = new Digest();
   const seekable = params.compression === 'zstd' ? new SeekableCheck() : undefined;
   const lister = params.listing ? new NarLister() : undefined;
-  const nar = new NarDigest(params.candidates, lister ?? IGNORE);
+  const nar = new NarDigest(params.candidates, lister ?? ignoringVisitor);
   const output = new Output(params, context);
   const { compression, windowLogMax, narSize, maxSize = narSize } = params;
   const input = tap(context.input, (chunk) => {
