@@ -23,6 +23,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
   store: { summary: 'add to a store, and query it', load: () => import('./store.js') },
   config: { summary: "show the client's configuration", load: () => import('./config.js') },
+  profile: { summary: 'install programs for one user', load: () => import('./profile.js') },
   rebuild: { summary: 'make the machine what its configuration says', load: () => import('./rebuild.js') },
   hash: { summary: 'hash files and trees, convert hashes', load: () => import('./hash.js') },
   key: { summary: 'make signing keys', load: () => import('./key.js') },
