@@ -36,10 +36,10 @@ export async function openDestination(
   if (!isCacheUri(uri)) {
     const trusted = flagParameter(uri, 'require-sigs') === false || flagParameter(uri, 'trusted') === true;
     const store = await openMachineStore(uri, context);
-    const options = { checksTrust: requireSignatures && !trusted };
+    const checksTrust = requireSignatures && !trusted;
     return store instanceof DaemonStore
-      ? new DaemonDestination(store, options)
-      : new LocalDestination(store, options);
+      ? new DaemonDestination(store, { checksTrust })
+      : new LocalDestination(store, { work: context.work, checksTrust });
   }
   const larder = uri.kind === 'http' ? await openLarderPublisher(uri, context) : undefined;
   return larder ?? openCachePublisher(uri, context);
@@ -54,6 +54,7 @@ export async function openLarderPublisher(
   if (cache === undefined) return undefined;
   return new LarderPublisher(cache, {
     http: context.http,
+    work: context.work,
     storeDir: cacheStoreDir(uri, context.settings),
     // No compressor is as fast as a connection that does not leave the machine.
     compression: compressionParameter(uri) ?? (isLoopback(uri.url) ? 'none' : 'zstd'),
@@ -63,6 +64,7 @@ export async function openLarderPublisher(
 
 async function openCachePublisher(uri: CacheUri, context: OpenContext): Promise<CachePublisher> {
   return new CachePublisher(await openCacheFiles(uri, context), {
+    work: context.work,
     storeDir: cacheStoreDir(uri, context.settings),
     compression: compressionParameter(uri) ?? 'zstd',
     level: countParameter(uri, 'compression-level'),

@@ -1,5 +1,6 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
+import type { NarWork } from '@larder/signing/nar-work';
 import { StoreDir } from '@larder/signing/store-path';
 import { BinaryCache } from './binary-cache/binary-cache.js';
 import type { CacheFiles } from './binary-cache/cache-files.js';
@@ -8,15 +9,16 @@ import { HttpCacheFiles } from './binary-cache/http-cache-files.js';
 import { DaemonPool } from './daemon/daemon-pool.js';
 import { DaemonStore } from './daemon/daemon-store.js';
 import type { HttpClient } from './http/http-client.js';
-import { findStoreLayout } from './local-store/layout.js';
+import { findStoreLayout, isWritable } from './local-store/layout.js';
 import { LocalStore, type LocalStoreOptions, localStoreOptions } from './local-store/local-store.js';
 import type { Settings } from './settings/settings.js';
 import { countParameter, flagParameter, formatStoreUri, parseStoreUri, type StoreUri } from './store-uri.js';
 
-/** What opening a store takes; the caller owns the HTTP client. */
+/** What opening a store takes; see `createClient` for all of it at once. */
 export interface OpenContext {
   readonly settings: Settings;
   readonly http: HttpClient;
+  readonly work: NarWork;
   /** Called with the path of a lock that another process holds. */
   readonly onWait?: LocalStoreOptions['onWait'];
   /** Called with what Nix's daemon logs, a line at a time. */
@@ -108,13 +110,4 @@ function openDaemonStore(uri: LocalStoreUri, { settings, onLog }: OpenContext): 
     onLog,
   });
   return new DaemonStore(pool, { storeDir: new StoreDir(settings.directories.storeDir.value) });
-}
-
-function isWritable(directory: string): boolean {
-  try {
-    accessSync(directory, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

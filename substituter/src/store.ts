@@ -1,8 +1,15 @@
+import type { Compression } from '@larder/signing/compression';
 import type { PathInfo, ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 
 export interface ReadOptions {
   readonly signal?: AbortSignal;
+}
+
+/** A path's NAR in the form its source keeps it. */
+export interface PackedSource {
+  readonly compression: Compression;
+  readonly bytes: AsyncIterable<Uint8Array>;
 }
 
 /** Anything paths can be read from: a local store, a binary cache, several of them as one. */
@@ -14,8 +21,8 @@ export interface PathSource {
   queryPathInfo(path: StorePath, options?: ReadOptions): Promise<PathInfo | undefined>;
   /** The path whose hash part this is, for callers who know only that. */
   queryPathFromHashPart(hashPart: string, options?: ReadOptions): Promise<StorePath | undefined>;
-  /** The path's NAR, unpacked, as it comes: whoever reads it checks it against the NarHash. */
-  openNar(info: PathInfo, options?: ReadOptions): AsyncIterable<Uint8Array>;
+  /** The path's NAR as it comes: whoever reads it checks it against the NarHash. The info is this source's own. */
+  openPacked(info: PathInfo, options?: ReadOptions): PackedSource;
   close(): Promise<void>;
 }
 

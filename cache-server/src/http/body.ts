@@ -21,6 +21,7 @@ export async function* readBody(
 ): AsyncIterable<Uint8Array> {
   const declared = Number(incoming.headers['content-length'] ?? 0);
   if (declared > limit) throw tooLarge(limit);
+  // Node sets its own again when the answer is out.
   incoming.socket.setTimeout(0);
   let size = 0;
   const chunks = incoming.iterator({ destroyOnReturn: false });
@@ -37,8 +38,6 @@ export async function* readBody(
     if (isDisconnect(error))
       throw new ServerError('body-truncated', 'the upload ended before it was complete', { cause: error });
     throw error;
-  } finally {
-    incoming.socket.setTimeout(idle);
   }
   if (!incoming.complete) throw new ServerError('body-truncated', 'the upload ended before it was complete');
 }

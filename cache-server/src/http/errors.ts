@@ -16,6 +16,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'content-address-malformed': 400,
   'content-address-unsupported': 400,
   'realisation-malformed': 400,
+  'listing-malformed': 400,
   'cache-name-malformed': 400,
   'token-malformed': 400,
   'storage-key-malformed': 400,
@@ -48,6 +49,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'storage-failed': 503,
   'database-failed': 503,
   'worker-pool-closed': 503,
+  'worker-crashed': 503,
   'shutting-down': 503,
 };
 

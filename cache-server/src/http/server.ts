@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { LarderError } from '@larder/signing/errors';
 import type { Logger } from 'pino';
@@ -7,6 +8,9 @@ import type { ServerConfig } from '../config.js';
 import { createApp } from './app.js';
 import { beginRecord, type RequestRecord } from './request-record.js';
 import type { Services } from './services.js';
+
+/** How long requests that were cut off may take to tidy up, in milliseconds. */
+const TIDYING = 5000;
 
 /** A server that takes requests. */
 export interface HttpServer {
@@ -23,19 +27,28 @@ export async function listen(services: Services): Promise<HttpServer> {
   const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
     overrideGlobalObjects: false,
   });
+  const running = new Set<Promise<void>>();
   const server = createServer(serverOptions(config), (incoming, outgoing) => {
     const record = beginRecord(incoming);
     outgoing.setHeader('X-Request-Id', record.id);
     // Told to stop: this connection's next request goes to another replica.
     if (isStopping()) outgoing.shouldKeepAlive = false;
     logWhenDone(incoming, outgoing, { config, logger, record });
-    void listener(incoming, outgoing);
+    const handling = listener(incoming, outgoing).finally(() => running.delete(handling));
+    running.add(handling);
   });
   // Silence ends a connection, not length: a slow link may take hours over a NAR. Uploads watch their own (body.ts).
   server.timeout = config.timeouts.idle;
   server.requestTimeout = 0;
   await bind(server, config);
-  return { url: urlOf(server, config), close: (deadline) => close(server, deadline) };
+  return {
+    url: urlOf(server, config),
+    async close(deadline) {
+      await close(server, deadline);
+      // What was cut off still tidies up after itself.
+      await Promise.race([Promise.allSettled(running), delay(TIDYING, undefined, { ref: false })]);
+    },
+  };
 }
 
 function serverOptions(config: ServerConfig): Parameters<typeof createServer>[0] {
@@ -45,6 +58,8 @@ function serverOptions(config: ServerConfig): Parameters<typeof createServer>[0]
     keepAliveTimeout: config.timeouts.keep_alive,
     connectionsCheckingInterval: Math.min(config.timeouts.headers, 5000),
     noDelay: true,
+    // Finds out about clients that vanished without a word.
+    keepAlive: true,
   };
 }
 

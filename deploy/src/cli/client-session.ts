@@ -1,7 +1,8 @@
+import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { TrustedKeys } from '@larder/signing/trust';
+import { type Client, createClient } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
-import { HttpClient, httpClientOptions } from '@larder/substituter/http/http-client';
 import type { OpenContext } from '@larder/substituter/open-store';
 import type { Settings } from '@larder/substituter/settings/settings';
 import { type Command, Option } from 'commander';
@@ -39,14 +40,13 @@ function collectSetting(text: string, previous: [string, string][] = []): [strin
 
 /** What the client's verbs work with: settings, connections, and a signal that Ctrl-C raises. */
 export class ClientSession implements AsyncDisposable {
-  readonly context: OpenContext;
+  readonly #client: Client;
   readonly #interrupt = new AbortController();
-  readonly #http: HttpClient;
   readonly #onSignal = (): void => this.#interrupt.abort();
 
-  private constructor(settings: Settings, http: HttpClient) {
-    this.#http = http;
-    this.context = { settings, http, onWait: (path) => note(`waiting for the lock on ${path}`) };
+  private constructor(client: Client) {
+    this.#client = client;
+    setMaxListeners(0, this.#interrupt.signal); // Each request listens.
     process.once('SIGINT', this.#onSignal);
     process.once('SIGTERM', this.#onSignal);
   }
@@ -60,12 +60,18 @@ export class ClientSession implements AsyncDisposable {
     const settings = loadSettings(undefined, overrides);
     const token =
       options.tokenFile === undefined ? undefined : (await readFile(options.tokenFile, 'utf8')).trim();
-    const http = new HttpClient({
-      ...httpClientOptions(settings),
-      authorization: token === undefined ? undefined : `Bearer ${token}`,
-      onRetry: (error, delay) => note(`${(error as Error).message}; trying again in ${delay} ms`),
+    const client = createClient(settings, {
+      http: {
+        authorization: token === undefined ? undefined : `Bearer ${token}`,
+        onRetry: (error, delay) => note(`${(error as Error).message}; trying again in ${delay} ms`),
+      },
+      onWait: (path) => note(`waiting for the lock on ${path}`),
     });
-    return new ClientSession(settings, http);
+    return new ClientSession(client);
+  }
+
+  get context(): OpenContext {
+    return this.#client.context;
   }
 
   get settings(): Settings {
@@ -89,7 +95,7 @@ export class ClientSession implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     process.off('SIGINT', this.#onSignal);
     process.off('SIGTERM', this.#onSignal);
-    await this.#http.close();
+    await this.#client[Symbol.asyncDispose]();
   }
 }
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { decompress } from '@larder/signing/codec';
 import { LarderError } from '@larder/signing/errors';
 import type { HashAlgorithm } from '@larder/signing/hash';
 import { hashAlgorithms } from '@larder/signing/hash';
@@ -115,9 +116,14 @@ function dump(): Command {
       const [path] = await parsePathArguments([text], { storeDir: source.storeDir, lookup, signal });
       const info = await source.queryPathInfo(path!, { signal });
       if (info === undefined) throw new LarderError('path-not-found', `${source.uri} does not have ${path}`);
-      for await (const chunk of source.openNar(info, { signal })) {
+      const { compression, bytes } = source.openPacked(info, { signal });
+      const { narHash, narSize } = info;
+      const expected = { compression: 'none', output: 'same', narHash, narSize, signal } as const;
+      const nar = session.context.work.verifyNar(decompress(bytes, compression, { signal }), expected);
+      for await (const chunk of nar.output) {
         if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
       }
+      await nar.result;
     } finally {
       await source.close();
     }

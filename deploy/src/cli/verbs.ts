@@ -27,6 +27,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
     summary: 'evaluate Nix expressions to derivations or values',
     load: () => import('./instantiate.js'),
   },
+  profile: { summary: 'install programs for one user', load: () => import('./profile.js') },
   rebuild: { summary: 'make the machine what its configuration says', load: () => import('./rebuild.js') },
   hash: { summary: 'hash files and trees, convert hashes', load: () => import('./hash.js') },
   key: { summary: 'make signing keys', load: () => import('./key.js') },

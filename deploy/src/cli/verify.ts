@@ -62,6 +62,7 @@ async function runVerify(texts: string[], options: VerifyOptions): Promise<void>
     const paths = await choosePaths(texts, { source, options, session });
     const verdicts = await verifyPaths(paths, {
       source,
+      work: session.context.work,
       contents: options.contents,
       trusted: options.trust ? session.trust(options).trusted : undefined,
       concurrency: availableParallelism() * 2,
@@ -129,8 +130,9 @@ async function repair(faulty: readonly Verdict[], { source, options, session }: 
   try {
     for (const verdict of damaged) {
       try {
-        const { signal } = session;
-        await repairPath(verdict.path, { store: source, sources, ...session.trust(options), signal });
+        const { signal, context } = session;
+        const { work } = context;
+        await repairPath(verdict.path, { store: source, work, sources, ...session.trust(options), signal });
         note(`repaired ${verdict.path}`);
       } catch (error) {
         session.signal.throwIfAborted();

@@ -1,11 +1,10 @@
 import { type CacheInfo, parseCacheInfo } from '@larder/signing/cache-info';
-import { decompress } from '@larder/signing/codec';
 import { parseCompression } from '@larder/signing/compression';
 import { LarderError } from '@larder/signing/errors';
 import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
 import type { PathInfo } from '@larder/signing/path-info';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
-import type { PathSource, ReadOptions } from '../store.js';
+import type { PackedSource, PathSource, ReadOptions } from '../store.js';
 import type { CacheFiles } from './cache-files.js';
 
 export interface BinaryCacheOptions {
@@ -98,16 +97,10 @@ export class BinaryCache implements PathSource {
     );
   }
 
-  /** The NAR as the cache keeps it, compressed. @throws `cache-file-missing` */
-  openCompressed(info: NarInfo, options?: ReadOptions): AsyncIterable<Uint8Array> {
-    return this.files.open(info.url, options);
-  }
-
-  /** The NAR, unpacked. The info must be this cache's own. */
-  openNar(info: PathInfo, options?: ReadOptions): AsyncIterable<Uint8Array> {
-    const narInfo = info as NarInfo;
-    const compression = parseCompression(narInfo.compression);
-    return decompress(this.openCompressed(narInfo, options), compression, { signal: options?.signal });
+  /** @throws `compression-unknown`; the bytes throw `cache-file-missing` */
+  openPacked(info: PathInfo, options?: ReadOptions): PackedSource {
+    const { compression, url } = info as NarInfo;
+    return { compression: parseCompression(compression), bytes: this.files.open(url, options) };
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 import { LarderError } from '@larder/signing/errors';
+import type { NarWork } from '@larder/signing/nar-work';
 import type { StorePath } from '@larder/signing/store-path';
 import { checkTrust, type TrustedKeys } from '@larder/signing/trust';
 import { restorePath } from '../copy/restore-path.js';
@@ -9,6 +10,7 @@ import type { SourceSet } from '../source-set.js';
 
 export interface RepairOptions {
   readonly store: LocalStore;
+  readonly work: NarWork;
   readonly sources: SourceSet;
   readonly trusted: TrustedKeys;
   readonly requireSignatures: boolean;
@@ -18,10 +20,10 @@ export interface RepairOptions {
 /**
  * Puts a good copy from a cache in the place of a path that is damaged or gone. The new copy is complete and checked
  * before the old one steps aside.
- * @throws `path-not-found`, `signature-untrusted`, `nar-mismatch`
+ * @throws `path-not-found`, `signature-untrusted`, `nar-hash-mismatch`
  */
 export async function repairPath(path: StorePath, options: RepairOptions): Promise<void> {
-  const { store, sources, trusted, requireSignatures, signal } = options;
+  const { store, work, sources, trusted, requireSignatures, signal } = options;
   const found = await sources.find(path, { signal });
   if (found === undefined) {
     throw new LarderError('path-not-found', `no source has ${path} to repair it from`, { fields: { path } });
@@ -31,7 +33,7 @@ export async function repairPath(path: StorePath, options: RepairOptions): Promi
   const staged = (await store.stage(path, { signal, repair: true }))!;
   try {
     const { directory } = staged;
-    await restorePath(found, { directory, fsync: store.fsyncsStorePaths, onBytes: () => {}, signal });
+    await restorePath(found, { work, directory, fsync: store.fsyncsStorePaths, signal });
     await checkContents(found.info, directory, store.storeDir);
     await staged.publish();
     store.register([found.info]);

@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
-import { Hash } from '@larder/signing/hash';
+import type { NarSummary, NarWork } from '@larder/signing/nar-work';
 import { isContentAddressed, type PathInfo, type ValidPathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
 import { checkTrust, type TrustedKeys } from '@larder/signing/trust';
@@ -11,6 +10,7 @@ import type { PathSource } from '../store.js';
 
 export interface VerifyOptions {
   readonly source: PathSource;
+  readonly work: NarWork;
   /** Read every path and compare its hash. */
   readonly contents: boolean;
   /** Whose signatures count; without it signatures are not looked at. */
@@ -83,29 +83,27 @@ function verifyTrust(info: PathInfo, { source, trusted }: VerifyOptions, found: 
   }
 }
 
-async function verifyContents(
-  info: PathInfo,
-  { source, signal }: VerifyOptions,
-  found: Found,
-): Promise<void> {
-  const hash = createHash('sha256');
-  let size = 0;
+async function verifyContents(info: PathInfo, options: VerifyOptions, found: Found): Promise<void> {
+  let got: NarSummary;
   try {
-    for await (const chunk of source.openNar(info, { signal })) {
-      hash.update(chunk);
-      size += chunk.length;
-    }
+    got = await hashContents(info, options);
   } catch (error) {
     if (!(error instanceof LarderError)) throw error;
     found('modified', error.message);
     return;
   }
-  const got = new Hash('sha256', hash.digest());
-  if (got.equals(info.narHash) && size === info.narSize) return;
+  if (got.narHash.equals(info.narHash) && got.narSize === info.narSize) return;
+  const { narHash, narSize } = got;
   found(
     'modified',
-    `has the hash ${got.toString()} (${size} bytes), not ${info.narHash.toString()} (${info.narSize} bytes)`,
+    `has the hash ${narHash} (${narSize} bytes), not ${info.narHash} (${info.narSize} bytes)`,
   );
+}
+
+async function hashContents(info: PathInfo, { source, work, signal }: VerifyOptions): Promise<NarSummary> {
+  if (source instanceof LocalStore) return work.hashPath(source.realPath(info.storePath), { signal });
+  const { compression, bytes } = source.openPacked(info, { signal });
+  return work.verifyNar(bytes, { compression, signal, maxSize: info.narSize }).result;
 }
 
 function isOnDisk(store: LocalStore, path: StorePath): boolean {

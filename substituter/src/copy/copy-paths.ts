@@ -36,7 +36,7 @@ export interface CopyResult {
  * Copies paths, with all they refer to, from the first source that has each to the destination; what is there
  * already is left alone. Fails before it transfers anything if a path is nowhere or not trusted. What was
  * committed before a failure stays: the same call again goes on from there.
- * @throws `path-not-found`, `signature-untrusted`, `nar-mismatch`, HttpError, and the destination's own errors
+ * @throws `path-not-found`, `signature-untrusted`, `nar-hash-mismatch`, HttpError, and the destination's own errors
  */
 export async function copyPaths(roots: Iterable<StorePath>, options: CopyOptions): Promise<CopyResult> {
   const plan = await planCopy(roots, options);

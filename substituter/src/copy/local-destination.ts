@@ -1,3 +1,4 @@
+import type { NarWork } from '@larder/signing/nar-work';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import { checkContents } from '../local-store/check-contents.js';
@@ -7,15 +8,23 @@ import type { FoundPath } from '../source-set.js';
 import type { Destination, ReceiveOptions, Reception } from './destination.js';
 import { restorePath } from './restore-path.js';
 
+export interface LocalDestinationOptions {
+  readonly work: NarWork;
+  /** False takes every path, whoever signed it. */
+  readonly checksTrust?: boolean;
+}
+
 /** Copies into a store on this machine. */
 export class LocalDestination implements Destination {
   readonly checksTrust: boolean;
   readonly #store: LocalStore;
+  readonly #work: NarWork;
   /** Received and not yet committed; their locks are held. */
   readonly #staged = new Map<StorePath, StagedPath>();
 
-  constructor(store: LocalStore, { checksTrust = true }: { readonly checksTrust?: boolean } = {}) {
+  constructor(store: LocalStore, { work, checksTrust = true }: LocalDestinationOptions) {
     this.#store = store;
+    this.#work = work;
     this.checksTrust = checksTrust;
   }
 
@@ -37,7 +46,8 @@ export class LocalDestination implements Destination {
     if (staged === 'busy') return 'busy';
     try {
       const { directory } = staged;
-      await restorePath(found, { directory, fsync: this.#store.fsyncsStorePaths, onBytes, signal });
+      const fsync = this.#store.fsyncsStorePaths;
+      await restorePath(found, { work: this.#work, directory, fsync, onBytes, signal });
       await checkContents(found.info, directory, this.storeDir);
       await staged.publish();
     } catch (error) {

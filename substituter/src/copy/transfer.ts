@@ -1,5 +1,5 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LarderError } from '@larder/signing/errors';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
 import type { FoundPath } from '../source-set.js';
@@ -7,6 +7,7 @@ import type { PathSource } from '../store.js';
 import { CommitQueue } from './commit-queue.js';
 import type { CopyListener } from './copy-events.js';
 import type { Destination } from './destination.js';
+import { isSourceFault } from './nar-mismatch.js';
 import { TransferOrder } from './transfer-order.js';
 
 export interface TransferOptions {
@@ -50,6 +51,8 @@ export class Transfer {
       options.signal === undefined
         ? this.#abort.signal
         : AbortSignal.any([options.signal, this.#abort.signal]);
+    // Every path under way listens; that is no leak.
+    setMaxListeners(0, this.#signal);
     this.#commits = new CommitQueue(
       plan.map(({ info }) => info),
       (infos) => this.#commit(infos),
@@ -137,15 +140,4 @@ export class Transfer {
     this.#failure ??= { error };
     this.#abort.abort();
   }
-}
-
-/** Failures that another source might not have: its bytes are bad, gone or do not come. */
-function isSourceFault(error: unknown): boolean {
-  if (!(error instanceof LarderError)) return false;
-  return (
-    error.code.startsWith('codec-') ||
-    ['nar-malformed', 'nar-mismatch', 'cache-file-missing', 'cache-unreachable', 'cache-refused'].includes(
-      error.code,
-    )
-  );
 }

@@ -1,8 +1,9 @@
+import { decompress } from '@larder/signing/codec';
 import { Hasher } from '@larder/signing/hash';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
-import { checkNar } from '../copy/check-nar.js';
 import type { Destination, ReceiveOptions, Reception } from '../copy/destination.js';
+import { checkNar } from '../copy/nar-mismatch.js';
 import type { FoundPath } from '../source-set.js';
 import type { DaemonStore } from './daemon-store.js';
 
@@ -41,9 +42,10 @@ export class DaemonDestination implements Destination {
     for (const path of info.references) {
       if (path !== info.storePath) await this.#pending.get(path)?.wait(signal);
     }
+    const { compression, bytes } = source.openPacked(info, { signal });
     await this.#store.addToStore({
       info,
-      nar: checked(found, source.openNar(info, { signal }), onBytes),
+      nar: checked(found, decompress(bytes, compression, { signal }), onBytes),
       checkSignatures: this.checksTrust,
     });
     return 'received';

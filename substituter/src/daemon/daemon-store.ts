@@ -1,10 +1,10 @@
 import { formatContentAddress, parseContentAddress } from '@larder/signing/content-address';
 import { LarderError } from '@larder/signing/errors';
 import { parseHash } from '@larder/signing/hash';
-import { NarParser, type NarVisitor } from '@larder/signing/nar-parser';
+import { ignoringVisitor, NarParser } from '@larder/signing/nar-parser';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
-import type { MachineStore, ReadOptions } from '../store.js';
+import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
 import { OPERATION } from './daemon-connection.js';
 import type { DaemonPool } from './daemon-pool.js';
 import { type WireReader, WireWriter } from './wire.js';
@@ -22,15 +22,6 @@ export interface DaemonUpload {
   /** False asks a daemon that trusts us to take it unsigned; one that does not refuses it all the same. */
   readonly checkSignatures: boolean;
 }
-
-const ACCEPT_ANYTHING: NarVisitor = {
-  enterDirectory() {},
-  leaveDirectory() {},
-  beginFile() {},
-  contents() {},
-  endFile() {},
-  symlink() {},
-};
 
 /**
  * This machine's store through Nix's daemon, for users who may not write it themselves. The daemon checks hashes and
@@ -137,15 +128,19 @@ export class DaemonStore implements MachineStore {
     await this.#call(request, (reader) => reader.number());
   }
 
+  openPacked(info: PathInfo, options?: ReadOptions): PackedSource {
+    return { compression: 'none', bytes: this.#readNar(info, options) };
+  }
+
   /** The path's NAR. It carries no frame: its own end is the stream's. */
-  async *openNar(info: PathInfo, { signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  async *#readNar(info: PathInfo, { signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
     const connection = await this.#pool.lend();
     let whole = false;
     try {
       await connection.request(
         this.#request(OPERATION.narFromPath).string(this.storeDir.format(info.storePath)),
       );
-      const parser = new NarParser(ACCEPT_ANYTHING);
+      const parser = new NarParser(ignoringVisitor);
       while (!parser.done) {
         signal?.throwIfAborted();
         const chunk = await connection.read((reader) => reader.chunk());

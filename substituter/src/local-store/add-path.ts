@@ -104,7 +104,7 @@ async function addContents(store: AddTarget, contents: Contents): Promise<PathIn
 /**
  * Adds a path from its NAR, which is checked against `info`; a path that is valid is left alone and the NAR unread.
  * Whether `info` is to be trusted is the caller's to know.
- * @throws `nar-mismatch`, `nar-malformed`, `reference-invalid`
+ * @throws `nar-hash-mismatch`, `nar-malformed`, `reference-invalid`
  */
 export async function addNar(
   store: LocalStore,
@@ -151,7 +151,7 @@ async function restoreStaged(
   const got = new Hash('sha256', hash.digest());
   if (size !== info.narSize || !got.equals(info.narHash)) {
     throw new LarderError(
-      'nar-mismatch',
+      'nar-hash-mismatch',
       `${info.storePath}: its NAR has ${size} bytes and the hash ${got.toString()}, not ${info.narSize} and ${info.narHash.toString()}`,
       { fields: { path: info.storePath } },
     );

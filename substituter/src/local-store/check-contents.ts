@@ -7,7 +7,7 @@ import type { StoreDir } from '@larder/signing/store-path';
 /**
  * Checks that a tree is what its content address says. The NarHash does not prove it: whoever made up the
  * narinfo of a content-addressed path, which needs no signature, chose the NarHash too.
- * @throws `nar-mismatch`
+ * @throws `nar-hash-mismatch`
  */
 export async function checkContents(info: PathInfo, directory: string, storeDir: StoreDir): Promise<void> {
   if (info.ca === undefined) return;
@@ -23,7 +23,7 @@ export async function checkContents(info: PathInfo, directory: string, storeDir:
         });
   if (actual.equals(hash) && isContentAddressed(info, storeDir)) return;
   throw new LarderError(
-    'nar-mismatch',
+    'nar-hash-mismatch',
     `${info.storePath} claims to be content-addressed by ${hash.toString()}, but its contents have ${actual.toString()}`,
     { fields: { path: info.storePath } },
   );

@@ -5,7 +5,7 @@ import { writeNar } from '@larder/signing/nar-writer';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
 import type { Settings } from '../settings/settings.js';
-import type { MachineStore, ReadOptions } from '../store.js';
+import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
 import { type DerivationOutputs, StoreDatabase } from './database.js';
 import { deleteTree } from './delete-tree.js';
 import {
@@ -166,8 +166,8 @@ export class LocalStore implements MachineStore {
     return this.#database.queryClosure(roots, 'referrers').sort();
   }
 
-  openNar(info: PathInfo, { signal }: ReadOptions = {}): AsyncIterable<Uint8Array> {
-    return writeNar(this.realPath(info.storePath), { signal });
+  openPacked(info: PathInfo, { signal }: ReadOptions = {}): PackedSource {
+    return { compression: 'none', bytes: writeNar(this.realPath(info.storePath), { signal }) };
   }
 
   /** Where the path's files are on this machine. */

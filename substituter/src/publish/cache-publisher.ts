@@ -1,6 +1,9 @@
 import { formatCacheInfo } from '@larder/signing/cache-info';
+import { decompress } from '@larder/signing/codec';
 import { compressionExtension, type WritableCompression } from '@larder/signing/compression';
 import type { SecretKey } from '@larder/signing/key';
+import { formatNarListing, readNarListing } from '@larder/signing/nar-listing';
+import type { NarWork } from '@larder/signing/nar-work';
 import { formatNarInfo, type NarInfo } from '@larder/signing/narinfo';
 import type { PathInfo } from '@larder/signing/path-info';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
@@ -10,9 +13,14 @@ import { type CacheFiles, fileContents } from '../binary-cache/cache-files.js';
 import { mapConcurrently } from '../concurrency.js';
 import type { Destination, ReceiveOptions, Reception } from '../copy/destination.js';
 import type { FoundPath } from '../source-set.js';
-import { type PackedNar, packNar } from './pack-nar.js';
+import { packPath } from './pack-path.js';
+import { writePackedFile } from './packed-file.js';
+
+/** A NAR that is in the cache, for its narinfo. */
+type UploadedNar = Required<Pick<NarInfo, 'url' | 'fileHash' | 'fileSize'>>;
 
 export interface CachePublisherOptions {
+  readonly work: NarWork;
   readonly storeDir: StoreDir;
   readonly compression: WritableCompression;
   readonly level?: number;
@@ -33,7 +41,7 @@ export class CachePublisher implements Destination {
   readonly storeDir: StoreDir;
   readonly #files: CacheFiles;
   readonly #options: CachePublisherOptions;
-  readonly #received = new Map<StorePath, PackedNar>();
+  readonly #received = new Map<StorePath, UploadedNar>();
   #prepared: Promise<void> | undefined;
 
   constructor(files: CacheFiles, options: CachePublisherOptions) {
@@ -66,28 +74,26 @@ export class CachePublisher implements Destination {
   }
 
   async receive(found: FoundPath, { onBytes, signal }: ReceiveOptions): Promise<Reception> {
-    const { compression, level, writeListing } = this.#options;
-    await using packed = await packNar(found, {
-      compression,
-      level,
-      list: writeListing,
-      directory: this.#files.scratchDirectory,
-      onBytes,
-      signal,
-    });
-    const url = `nar/${packed.fileHash.format('nix32', { prefix: false })}.nar${compressionExtension(compression)}`;
+    const { compression, level, work } = this.#options;
+    const packed = packPath(found, { work, compression, level, signal });
+    await using file = await writePackedFile(packed, { directory: this.#files.scratchDirectory, signal });
+    const { fileHash } = file;
+    const url = `nar/${fileHash.format('nix32', { prefix: false })}.nar${compressionExtension(compression)}`;
     if (!(await this.#files.exists(url, { signal }))) {
-      await this.#files.write(url, packed.contents, { contentType: 'application/x-nix-nar', signal });
+      await this.#files.write(url, file.contents, { contentType: 'application/x-nix-nar', signal });
     }
-    if (packed.listing !== undefined) {
-      const name = `${storePathHashPart(found.info.storePath)}.ls`;
-      await this.#files.write(name, fileContents(packed.listing), {
-        contentType: 'application/json',
-        signal,
-      });
-    }
-    this.#received.set(found.info.storePath, packed);
+    if (this.#options.writeListing) await this.#writeListing(found, signal);
+    onBytes(found.info.narSize);
+    this.#received.set(found.info.storePath, { url, fileHash, fileSize: file.contents.size });
     return 'received';
+  }
+
+  async #writeListing({ info, source }: FoundPath, signal: AbortSignal): Promise<void> {
+    const { compression, bytes } = source.openPacked(info, { signal });
+    const listing = await readNarListing(decompress(bytes, compression, { signal }));
+    const contents = fileContents(formatNarListing(listing));
+    const name = `${storePathHashPart(info.storePath)}.ls`;
+    await this.#files.write(name, contents, { contentType: 'application/json', signal });
   }
 
   async commit(infos: readonly PathInfo[]): Promise<void> {
@@ -107,15 +113,11 @@ export class CachePublisher implements Destination {
   }
 
   async #writeNarInfo(info: PathInfo): Promise<void> {
-    const packed = this.#received.get(info.storePath)!;
     const { compression, secretKeys } = this.#options;
     const { storePath, narHash, narSize, references, deriver, signatures, ca } = info;
     const narInfo: NarInfo = {
-      ...{ storePath, narHash, narSize, references, deriver, signatures, ca },
-      url: `nar/${packed.fileHash.format('nix32', { prefix: false })}.nar${compressionExtension(compression)}`,
-      compression,
-      fileHash: packed.fileHash,
-      fileSize: packed.contents.size,
+      ...{ storePath, narHash, narSize, references, deriver, signatures, ca, compression },
+      ...this.#received.get(storePath)!,
     };
     const signed = signPathInfo(narInfo, secretKeys, this.storeDir);
     const contents = fileContents(formatNarInfo(signed, this.storeDir));

@@ -1,7 +1,7 @@
-import { compress } from '@larder/signing/codec';
 import type { WritableCompression } from '@larder/signing/compression';
 import { formatContentAddress } from '@larder/signing/content-address';
 import { LarderError } from '@larder/signing/errors';
+import type { NarWork } from '@larder/signing/nar-work';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import {
@@ -20,7 +20,8 @@ import type { Destination, ReceiveOptions, Reception } from '../copy/destination
 import type { HttpClient, RequestOptions } from '../http/http-client.js';
 import { HttpError, isTransientHttpError } from '../http/http-error.js';
 import type { FoundPath } from '../source-set.js';
-import { watchNar } from './watch-nar.js';
+import type { PackedSource } from '../store.js';
+import { packPath } from './pack-path.js';
 
 /** A cache on a Larder server. */
 export interface LarderCache {
@@ -70,8 +71,7 @@ export class LarderPublisher implements Destination {
   readonly storeDir: StoreDir;
   readonly #cache: LarderCache;
   readonly #http: HttpClient;
-  readonly #compression: WritableCompression;
-  readonly #level: number | undefined;
+  readonly #options: LarderPublisherOptions;
 
   constructor(cache: LarderCache, options: LarderPublisherOptions) {
     if (cache.description.storeDir !== options.storeDir.path) {
@@ -82,8 +82,7 @@ export class LarderPublisher implements Destination {
     }
     this.#cache = cache;
     this.#http = options.http;
-    this.#compression = options.compression;
-    this.#level = options.level;
+    this.#options = options;
     this.storeDir = options.storeDir;
   }
 
@@ -102,36 +101,27 @@ export class LarderPublisher implements Destination {
   }
 
   async receive(found: FoundPath, { onBytes, signal }: ReceiveOptions): Promise<Reception> {
-    const { narHash, narSize } = found.info;
-    const nar = {
-      narHash: narHash.format('nix32', { prefix: false }),
-      narSize,
-      compression: this.#compression,
-    };
+    const { narSize } = found.info;
+    const { work, compression, level } = this.#options;
+    const pack = () => packPath(found, { work, compression: 'any', otherwise: compression, level, signal });
+    let packed: PackedSource | undefined = pack();
+    const narHash = found.info.narHash.format('nix32', { prefix: false });
+    const nar = { narHash, narSize, compression: packed.compression };
     const url = new URL(narUrl(this.#cache.server, this.#cache.name, nar));
-    if (narSize >= askFirstSize && (await this.#hasNar(url, signal))) {
-      onBytes(narSize);
-      return 'received';
-    }
-    let counted = 0;
-    const body = () => {
-      onBytes(-counted); // Sent again from the start.
-      counted = 0;
-      const source = watchNar(found, {
-        onBytes: (count) => {
-          counted += count;
-          onBytes(count);
-        },
+    if (narSize < askFirstSize || !(await this.#hasNar(url, signal))) {
+      const body = () => {
+        const { bytes } = packed ?? pack(); // A stream serves one try.
+        packed = undefined;
+        return bytes;
+      };
+      await this.#send(url, {
+        method: 'PUT',
+        body,
+        headers: { 'content-type': 'application/x-nix-nar' },
         signal,
       });
-      return compress(source, this.#compression, { level: this.#level, signal });
-    };
-    await this.#send(url, {
-      method: 'PUT',
-      body,
-      headers: { 'content-type': 'application/x-nix-nar' },
-      signal,
-    });
+    }
+    onBytes(narSize);
     return 'received';
   }
 
@@ -178,8 +168,9 @@ export class LarderPublisher implements Destination {
 
 export interface LarderPublisherOptions {
   readonly http: HttpClient;
+  readonly work: NarWork;
   readonly storeDir: StoreDir;
-  /** Of the NARs on their way; how the server keeps them is its own choice. */
+  /** Of NARs that come from a store; one from a cache is sent as it is. How the server keeps them is its own choice. */
   readonly compression: WritableCompression;
   readonly level?: number;
 }

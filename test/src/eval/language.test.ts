@@ -37,7 +37,7 @@ test('expressions are parsed as stock Nix parses them', async (t) => {
   const { parseSource } = await import('@larder/builder/eval/parser');
   makeEvaluator();
   for (const expression of parsed) {
-    const free = 'a: b: c: d: e: f: g: h: i: j: k: q: ';
+    const free = 'a: b: c: d: e: f: g: h: i: j: k: q: y: z: ';
     const source = `${free}(${expression})`;
     const expected = await nix.run('nix-instantiate', ['--parse', '-E', source], { cwd: '/' });
     const origin = { kind: 'string', source: () => source } as const;
