@@ -6,6 +6,7 @@ import type { EvaluationRequest } from '@larder/builder/instantiate-request';
 import { isSetting } from '@larder/builder/language-settings';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
+import type { Client } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
 import type { Settings } from '@larder/substituter/settings/settings';
@@ -48,6 +49,7 @@ export function describeMachine(environment: NodeJS.ProcessEnv = process.env): E
 /** Runs an evaluation on this machine and its store; gives the exit status. */
 export async function runOnMachine(request: EvaluationRequest, machine: EvaluationMachine): Promise<number> {
   const { settings, surroundings } = machine;
+  let client: Client | undefined;
   const services = new EvaluationServices({
     stateDir: findStoreLayout(settings, storeUri(settings)?.parameters ?? new Map()).stateDir,
     cacheDir: settings.directories.cacheDir.value,
@@ -61,9 +63,10 @@ export async function runOnMachine(request: EvaluationRequest, machine: Evaluati
           `cannot instantiate into '${settings.get('store')}': evaluation needs a store on this machine`,
         );
       }
-      const { HttpClient, httpClientOptions } = await import('@larder/substituter/http/http-client');
+      const { createClient } = await import('@larder/substituter/client');
       const { openMachineStore } = await import('@larder/substituter/open-store');
-      return openMachineStore(uri, { settings, http: new HttpClient(httpClientOptions(settings)) });
+      client = createClient(settings);
+      return openMachineStore(uri, client.context);
     },
     ensurePath: (path) => Promise.reject(notThere(surroundings.storeDir, path)),
     realise: (outputs) => Promise.reject(notThere(surroundings.storeDir, outputs[0]!.drv)),
@@ -72,6 +75,7 @@ export async function runOnMachine(request: EvaluationRequest, machine: Evaluati
     return await evaluate(request, services);
   } finally {
     await services.close();
+    await client?.[Symbol.asyncDispose]();
   }
 }
 
