@@ -3,6 +3,7 @@ import { toByteText } from './eval/byte-text.js';
 import type { FetchedTree, FetchInput, FileType, Host, OutputToRealise, PathToAdd } from './eval/host.js';
 import type { EvalStore } from './eval-store.js';
 import type { FileAccess } from './file-access.js';
+import { ReadRecorder } from './read-recorder.js';
 
 /** Fetches on behalf of an evaluation, which waits. */
 export interface EvalFetcher {
@@ -39,6 +40,7 @@ export class LocalHost implements Host {
   private readonly store: EvalStore;
   private readonly fetcher: EvalFetcher;
   private readonly surroundings: Surroundings;
+  private readonly recorder: ReadRecorder;
   private readonly started = Math.floor(Date.now() / 1000);
 
   constructor(parts: {
@@ -46,7 +48,9 @@ export class LocalHost implements Host {
     readonly store: EvalStore;
     readonly fetcher: EvalFetcher;
     readonly surroundings: Surroundings;
+    readonly recorder?: ReadRecorder;
   }) {
+    this.recorder = parts.recorder ?? new ReadRecorder();
     this.files = parts.files;
     this.store = parts.store;
     this.fetcher = parts.fetcher;
@@ -56,6 +60,7 @@ export class LocalHost implements Host {
 
   environment(name: string): string | undefined {
     const value = this.surroundings.environment[name];
+    this.recorder.noteVariable(name, value);
     return value === undefined ? undefined : toByteText(value);
   }
 
@@ -68,10 +73,12 @@ export class LocalHost implements Host {
   }
 
   currentTime(): number {
+    this.recorder.noteUnrepeatable();
     return this.started;
   }
 
   log(text: string): void {
+    this.recorder.noteMessage(`${text}\n`);
     writeBytes(2, `${text}\n`);
   }
 
@@ -106,7 +113,9 @@ export class LocalHost implements Host {
   }
 
   isValidPath(path: string): boolean {
-    return this.store.isValidPath(path);
+    const valid = this.store.isValidPath(path);
+    this.recorder.noteValidity(path, valid);
+    return valid;
   }
 
   queryReferences(path: string): readonly string[] {
@@ -122,26 +131,35 @@ export class LocalHost implements Host {
   }
 
   addText(name: string, contents: string, references: readonly string[], dryRun: boolean): string {
-    return this.store.addText(name, contents, references, dryRun);
+    const path = this.store.addText(name, contents, references, dryRun);
+    if (!dryRun) this.recorder.noteAdded(path);
+    return path;
   }
 
   addPath(path: PathToAdd): string {
-    return this.store.addPath(path);
+    const added = this.store.addPath(path);
+    if (!path.path.startsWith(this.storeDir)) this.recorder.noteTree(path.path);
+    if (!path.dryRun) this.recorder.noteAdded(added);
+    return added;
   }
 
   ensurePath(path: string): void {
+    this.recorder.noteUnrepeatable();
     this.store.ensurePath(path);
   }
 
   realise(outputs: readonly OutputToRealise[]): readonly string[] {
+    this.recorder.noteUnrepeatable();
     return this.store.realise(outputs);
   }
 
   fetchUrl(request: Parameters<Host['fetchUrl']>[0]): string {
+    this.recorder.noteUnrepeatable();
     return this.fetcher.fetchUrl(request);
   }
 
   fetchTree(input: FetchInput): FetchedTree {
+    this.recorder.noteUnrepeatable();
     return this.fetcher.fetchTree(input);
   }
 }

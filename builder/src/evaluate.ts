@@ -1,16 +1,52 @@
 import { Worker } from 'node:worker_threads';
+import { writeBytes } from './eval-host.js';
 import { type RemoteCall, type RemoteMethods, serveCalls } from './eval-rpc.js';
+import type { EvaluationOutcome } from './evaluation.js';
+import { cacheFileOf, isCacheable, readCache, writeCache } from './evaluation-cache.js';
 import type { ThreadData } from './evaluation-thread.js';
 import type { EvaluationRequest } from './instantiate-request.js';
+import type { EvaluationRecord } from './read-recorder.js';
 
 /** Enough for a million nested calls; only what is used takes memory. */
 const STACK_MEGABYTES = 1900;
 
+/** How to evaluate. */
+export interface EvaluateOptions {
+  /** Does for the evaluating thread what takes waiting: an object whose methods are called by name. */
+  readonly services: RemoteMethods;
+  /** Where results are kept; undefined to keep none. */
+  readonly cacheDir: string | undefined;
+  /** Whether all these store paths, by base name, are valid. */
+  readonly areValid: (storePaths: readonly string[]) => Promise<boolean>;
+}
+
 /**
- * Evaluates in a thread with a deep stack. It prints by itself; `services` do for it what takes waiting.
- * Gives the exit status.
+ * Evaluates in a thread with a deep stack, which prints by itself, or gives again what the same evaluation gave
+ * before if nothing that it read has changed. Gives the exit status.
  */
-export async function evaluate(request: EvaluationRequest, services: RemoteMethods): Promise<number> {
+export async function evaluate(request: EvaluationRequest, options: EvaluateOptions): Promise<number> {
+  const file =
+    options.cacheDir !== undefined && isCacheable(request)
+      ? cacheFileOf(options.cacheDir, request)
+      : undefined;
+  const known = file === undefined ? undefined : readCache(file, request);
+  if (known !== undefined && (await holdsInStore(known, options))) {
+    writeBytes(2, known.messages);
+    writeBytes(1, known.output);
+    return 0;
+  }
+  const { status, record } = await runThread(request, options.services);
+  if (file !== undefined && record !== undefined) writeCache(file, record);
+  return status;
+}
+
+async function holdsInStore(record: EvaluationRecord, options: EvaluateOptions): Promise<boolean> {
+  if (record.validity.some(([, valid]) => !valid)) return false;
+  const needed = [...record.added, ...record.validity.map(([path]) => path)];
+  return needed.length === 0 || (await options.areValid(needed));
+}
+
+function runThread(request: EvaluationRequest, services: RemoteMethods): Promise<EvaluationOutcome> {
   const signal = new SharedArrayBuffer(4);
   const worker = new Worker(new URL('./evaluation-thread.js', import.meta.url), {
     workerData: { request, signal } satisfies ThreadData,
@@ -19,15 +55,14 @@ export async function evaluate(request: EvaluationRequest, services: RemoteMetho
       maxOldGenerationSizeMb: 16_384,
       maxYoungGenerationSizeMb: 512,
     },
-    stdin: false,
   });
   return new Promise((resolve, reject) => {
-    let status = 1;
+    let outcome: EvaluationOutcome = { status: 1, record: undefined };
     serveCalls(worker, signal, services);
-    worker.on('message', (message: RemoteCall | { readonly done: number }) => {
-      if ('done' in message) status = message.done;
+    worker.on('message', (message: RemoteCall | { readonly done: EvaluationOutcome }) => {
+      if ('done' in message) outcome = message.done;
     });
     worker.on('error', reject);
-    worker.on('exit', () => resolve(status));
+    worker.on('exit', () => resolve(outcome));
   });
 }

@@ -4,10 +4,18 @@ import { dirname, resolve } from 'node:path';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
-import type { LocalStore } from '@larder/substituter/local-store/local-store';
+import { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { FetchedTree, FetchInput, OutputToRealise } from './eval/host.js';
+import type { ReplCompletion, ReplQuestion } from './evaluation.js';
 import { Fetcher } from './fetch/fetcher.js';
 import { StoreWriter, type TreeToWrite } from './store-writer.js';
+
+/** The terminal's side of a conversation. */
+export interface EvaluationPrompt {
+  /** The next line, or a wish to complete one; undefined at the end. `fresh` unless an expression goes on. */
+  ask(fresh: boolean): Promise<ReplQuestion | undefined>;
+  tell(completion: ReplCompletion): void;
+}
 
 /** How an evaluation reaches the rest of the program. */
 export interface EvaluationContext {
@@ -19,6 +27,8 @@ export interface EvaluationContext {
   ) => Promise<readonly StorePath[]>;
   /** Makes a store path valid by substitution. */
   readonly ensurePath: (path: StorePath, store: LocalStore | DaemonStore) => Promise<void>;
+  /** Where a conversation's lines come from. */
+  readonly prompt?: EvaluationPrompt | undefined;
   readonly stateDir: string;
   readonly cacheDir: string;
   readonly storeDir: string;
@@ -46,6 +56,16 @@ export class EvaluationServices {
   /** Closes what was opened. */
   async close(): Promise<void> {
     await this.store?.close();
+  }
+
+  /** Whether all of some paths are valid. */
+  async areValid(paths: readonly string[]): Promise<boolean> {
+    const store = await this.open();
+    if (store instanceof LocalStore) {
+      return (await store.queryMissing(paths as readonly StorePath[])).size === 0;
+    }
+    for (const path of paths) if (!(await this.isValidPath(path as StorePath))) return false;
+    return true;
   }
 
   async isValidPath(path: StorePath): Promise<boolean> {
@@ -104,6 +124,14 @@ export class EvaluationServices {
       storeDir: this.context.storeDir,
       realStoreDir: this.context.realStoreDir,
     });
+  }
+
+  async ask(fresh: boolean): Promise<ReplQuestion | undefined> {
+    return this.context.prompt?.ask(fresh);
+  }
+
+  tell(completion: ReplCompletion): void {
+    this.context.prompt?.tell(completion);
   }
 
   /** Makes `link` point to a store path and keeps that from garbage collection; gives the link. */

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { StorePath } from '@larder/signing/store-path';
 import type { FetchedTree } from './eval/host.js';
 import { RemoteServices } from './eval-rpc.js';
-import { runEvaluation } from './evaluation.js';
+import { type ReplQuestion, runEvaluation } from './evaluation.js';
 import type { EvaluationRequest } from './instantiate-request.js';
 
 /** What the main thread starts an evaluating thread with. */
@@ -28,7 +28,7 @@ function main(): void {
     pending = true;
     services.post(method, ...args);
   };
-  const status = runEvaluation(request, {
+  const outcome = runEvaluation(request, {
     backend: {
       isValidPath: (path) => services.call('isValidPath', path) as boolean,
       queryReferences: (path) => services.call('queryReferences', path) as StorePath[],
@@ -50,9 +50,13 @@ function main(): void {
       fetchTree: (input) => services.call('fetchTree', input) as FetchedTree,
     },
     flush,
+    ask: (fresh) => services.call('ask', fresh) as ReplQuestion | undefined,
+    tell: (completion) => {
+      services.call('tell', completion);
+    },
     addRoot: (link, storePath) => services.call('addRoot', link, storePath) as string,
   });
-  port.postMessage({ done: status });
+  port.postMessage({ done: outcome });
   port.close();
 }
 

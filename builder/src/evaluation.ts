@@ -4,7 +4,7 @@ import { findAlongAttrPath } from './eval/attr-path.js';
 import { type Attrs, AttrsBuilder } from './eval/attrs.js';
 import { autoCall } from './eval/auto-call.js';
 import { forceDeep } from './eval/builtins/control.js';
-import { toByteText } from './eval/byte-text.js';
+import { fromByteText, toByteText } from './eval/byte-text.js';
 import { delayed } from './eval/call.js';
 import { coerceToString } from './eval/coerce.js';
 import { ContextCollector } from './eval/context.js';
@@ -15,6 +15,7 @@ import { formatNixError } from './eval/format-error.js';
 import { valueToJson } from './eval/json.js';
 import { canonicalPath } from './eval/parser.js';
 import { printPlain, printValue } from './eval/print-value.js';
+import { Repl } from './eval/repl.js';
 import { findFile } from './eval/search-path.js';
 import { intern } from './eval/symbols.js';
 import { force, type Slot } from './eval/values.js';
@@ -23,6 +24,19 @@ import { type EvalFetcher, LocalHost, writeBytes } from './eval-host.js';
 import { EvalStore, type StoreBackend } from './eval-store.js';
 import { FileAccess } from './file-access.js';
 import type { EvaluationRequest, ExpressionSource } from './instantiate-request.js';
+import { type EvaluationRecord, ReadRecorder } from './read-recorder.js';
+
+/** What the prompt asks of an evaluation. */
+export interface ReplQuestion {
+  readonly kind: 'line' | 'complete';
+  readonly line: string;
+}
+
+/** What a word can become. */
+export interface ReplCompletion {
+  readonly candidates: readonly string[];
+  readonly word: string;
+}
 
 /** What an evaluation needs besides its request. */
 export interface EvaluationParts {
@@ -30,6 +44,10 @@ export interface EvaluationParts {
   readonly fetcher: EvalFetcher;
   /** Waits until everything written so far is in the store. */
   readonly flush: () => void;
+  /** The next line of a conversation, or a wish to complete one; undefined at its end. */
+  readonly ask: (fresh: boolean) => ReplQuestion | undefined;
+  /** Answers a wish to complete a line. */
+  readonly tell: (completion: ReplCompletion) => void;
   /** Makes a garbage collector root; gives the path to print. */
   readonly addRoot: (link: string, storePath: string) => string;
 }
@@ -43,13 +61,15 @@ class Evaluation {
   private readonly parts: EvaluationParts;
   readonly evaluator: Evaluator;
   private readonly host: LocalHost;
+  readonly recorder = new ReadRecorder();
   private roots = 0;
 
   constructor(request: EvaluationRequest, parts: EvaluationParts) {
     this.request = request;
     this.parts = parts;
     this.host = new LocalHost({
-      files: new FileAccess(),
+      recorder: this.recorder,
+      files: new FileAccess(this.recorder),
       store: new EvalStore(new StoreDir(request.storeDir), parts.backend),
       fetcher: parts.fetcher,
       surroundings: request,
@@ -74,6 +94,10 @@ class Evaluation {
       for (const name of goal.names) this.print(`${findFile(this.evaluator.searchPath, toByteText(name))}\n`);
       return;
     }
+    if (goal.kind === 'repl') {
+      this.converse();
+      return;
+    }
     const args = this.automaticArguments();
     for (const source of this.request.sources) {
       const expr = this.parse(source);
@@ -82,7 +106,35 @@ class Evaluation {
     }
   }
 
+  /** Answers lines until there are no more. The prompt and the terminal are the main thread's. */
+  private converse(): void {
+    const { request } = this;
+    const directory = this.host.workingDirectory();
+    const repl = new Repl(this.evaluator, { directory, showTrace: request.settings.showTrace });
+    for (const source of request.sources) {
+      if (source.kind === 'file') this.print(`${repl.answer(`:l ${toByteText(source.path)}`).text}`);
+    }
+    let pending = '';
+    for (;;) {
+      const question = this.parts.ask(pending === '');
+      if (question === undefined) return;
+      if (question.kind === 'complete') {
+        const { candidates, word } = repl.complete(toByteText(question.line));
+        this.parts.tell({ candidates: candidates.map(fromByteText), word: fromByteText(word) });
+        continue;
+      }
+      pending += `${pending === '' ? '' : '\n'}${toByteText(question.line)}`;
+      if (question.line !== '' && repl.isIncomplete(pending)) continue;
+      const { text, quit } = repl.answer(pending);
+      pending = '';
+      if (quit === true) return;
+      this.print(text);
+      this.parts.flush();
+    }
+  }
+
   private print(text: string): void {
+    this.recorder.noteOutput(text);
     writeBytes(1, text);
   }
 
@@ -200,13 +252,20 @@ export function reportEvaluationError(error: unknown, showTrace: boolean): void 
   } else writeBytes(2, `error: ${toByteText(error instanceof Error ? error.message : String(error))}\n`);
 }
 
-/** Runs an evaluation; gives the exit status. */
-export function runEvaluation(request: EvaluationRequest, parts: EvaluationParts): number {
+/** How an evaluation ended: its exit status, and what it takes to give its result again. */
+export interface EvaluationOutcome {
+  readonly status: number;
+  readonly record: EvaluationRecord | undefined;
+}
+
+/** Runs an evaluation. */
+export function runEvaluation(request: EvaluationRequest, parts: EvaluationParts): EvaluationOutcome {
   try {
-    new Evaluation(request, parts).run();
-    return 0;
+    const evaluation = new Evaluation(request, parts);
+    evaluation.run();
+    return { status: 0, record: evaluation.recorder.finish() };
   } catch (error) {
     reportEvaluationError(error, request.settings.showTrace);
-    return 1;
+    return { status: 1, record: undefined };
   }
 }

@@ -1,6 +1,7 @@
 import { type Dirent, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { NixError } from './eval/errors.js';
 import type { FileType } from './eval/host.js';
+import { ReadRecorder } from './read-recorder.js';
 
 const toFsPath = (path: string): string | Buffer => {
   for (let i = 0; i < path.length; i++) if (path.charCodeAt(i) > 0x7f) return Buffer.from(path, 'latin1');
@@ -40,23 +41,37 @@ function systemError(error: unknown, action: string, path: string): Error {
 export class FileAccess {
   private readonly types = new Map<string, FileType>();
   private readonly links = new Map<string, string>();
+  private readonly recorder: ReadRecorder;
+  private readonly absent = new Set<string>();
+
+  constructor(recorder: ReadRecorder = new ReadRecorder()) {
+    this.recorder = recorder;
+  }
 
   fileType(path: string): FileType | undefined {
     const known = this.types.get(path);
     if (known !== undefined) return known;
     try {
       const stat = lstatSync(toFsPath(path), { throwIfNoEntry: false });
-      if (stat === undefined) return undefined;
+      if (stat === undefined) return this.noteAbsent(path);
       const type = typeOfEntry(stat);
+      this.recorder.noteType(path);
       this.types.set(path, type);
       return type;
     } catch (error) {
-      if (isAbsent(error)) return undefined;
+      if (isAbsent(error)) return this.noteAbsent(path);
       throw systemError(error, 'getting status of', path);
     }
   }
 
+  private noteAbsent(path: string): undefined {
+    if (this.absent.has(path)) return;
+    this.absent.add(path);
+    this.recorder.noteType(path);
+  }
+
   readFile(path: string): string {
+    this.recorder.noteContents(path);
     try {
       return readFileSync(toFsPath(path), 'latin1');
     } catch (error) {
@@ -65,6 +80,7 @@ export class FileAccess {
   }
 
   readDirectory(path: string): [string, FileType][] {
+    this.recorder.noteContents(path);
     try {
       const entries = readdirSync(toFsPath(path), { withFileTypes: true, encoding: 'latin1' });
       return entries.map((entry) => [entry.name, typeOfEntry(entry)]);

@@ -23,6 +23,8 @@ export interface LanguageSettings {
   readonly allowImportFromDerivation: boolean;
   readonly traceVerbose: boolean;
   readonly abortOnWarn: boolean;
+  /** Whether results are kept and given again. */
+  readonly evalCache: boolean;
   readonly currentSystem: string;
   readonly experimentalFeatures: readonly string[];
   readonly lintUrlLiterals: 'ignore' | 'warn' | 'fatal';

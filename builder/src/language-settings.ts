@@ -20,6 +20,7 @@ export function defaultSettings(): MutableSettings {
     allowImportFromDerivation: true,
     traceVerbose: false,
     abortOnWarn: false,
+    evalCache: true,
     currentSystem: `${machine}-${process.platform}`,
     experimentalFeatures: ['fetch-tree'],
     lintUrlLiterals: 'ignore',
@@ -35,6 +36,7 @@ const booleans: Readonly<Record<string, keyof LanguageSettings>> = {
   'allow-import-from-derivation': 'allowImportFromDerivation',
   'trace-verbose': 'traceVerbose',
   'abort-on-warn': 'abortOnWarn',
+  'eval-cache': 'evalCache',
 };
 
 const lints: Readonly<Record<string, keyof LanguageSettings>> = {
@@ -62,7 +64,6 @@ const valueless = [
   'accept-flake-config',
   'keep-outputs',
   'keep-derivations',
-  'eval-cache',
   'warn-dirty',
   'use-registries',
 ] as const;

@@ -73,7 +73,10 @@ export class Evaluator implements Importer {
     put('false', false);
     put('null', null);
     if (!settings.pureEval) {
-      put('__currentTime', host.currentTime());
+      put(
+        '__currentTime',
+        delayed(() => host.currentTime()),
+      );
       put('__currentSystem', settings.currentSystem);
     }
     put('__nixVersion', languageVersion);

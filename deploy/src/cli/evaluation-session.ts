@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { evaluate } from '@larder/builder/evaluate';
-import { EvaluationServices } from '@larder/builder/evaluation-services';
+import { type EvaluationPrompt, EvaluationServices } from '@larder/builder/evaluation-services';
 import type { CommandSurroundings } from '@larder/builder/instantiate-arguments';
 import type { EvaluationRequest } from '@larder/builder/instantiate-request';
 import { isSetting } from '@larder/builder/language-settings';
@@ -47,10 +47,15 @@ export function describeMachine(environment: NodeJS.ProcessEnv = process.env): E
 }
 
 /** Runs an evaluation on this machine and its store; gives the exit status. */
-export async function runOnMachine(request: EvaluationRequest, machine: EvaluationMachine): Promise<number> {
+export async function runOnMachine(
+  request: EvaluationRequest,
+  machine: EvaluationMachine,
+  prompt?: EvaluationPrompt,
+): Promise<number> {
   const { settings, surroundings } = machine;
   let client: Client | undefined;
   const services = new EvaluationServices({
+    prompt,
     stateDir: findStoreLayout(settings, storeUri(settings)?.parameters ?? new Map()).stateDir,
     cacheDir: settings.directories.cacheDir.value,
     storeDir: surroundings.storeDir,
@@ -63,6 +68,11 @@ export async function runOnMachine(request: EvaluationRequest, machine: Evaluati
           `cannot instantiate into '${settings.get('store')}': evaluation needs a store on this machine`,
         );
       }
+      const layout = findStoreLayout(settings, uri.parameters);
+      if (uri.kind !== 'daemon' && (uri.kind === 'local' || isOurs(layout.stateDir))) {
+        const { LocalStore, localStoreOptions } = await import('@larder/substituter/local-store/local-store');
+        return LocalStore.open(layout, localStoreOptions(settings));
+      }
       const { createClient } = await import('@larder/substituter/client');
       const { openMachineStore } = await import('@larder/substituter/open-store');
       client = createClient(settings);
@@ -72,10 +82,25 @@ export async function runOnMachine(request: EvaluationRequest, machine: Evaluati
     realise: (outputs) => Promise.reject(notThere(surroundings.storeDir, outputs[0]!.drv)),
   });
   try {
-    return await evaluate(request, services);
+    return await evaluate(request, {
+      services,
+      cacheDir: request.settings.evalCache ? settings.directories.cacheDir.value : undefined,
+      areValid: (paths) => services.areValid(paths),
+    });
   } finally {
     await services.close();
     await client?.[Symbol.asyncDispose]();
+  }
+}
+
+/** Whether a store with this state is for us to write, rather than for Nix's daemon. */
+function isOurs(stateDir: string): boolean {
+  if (!existsSync(stateDir)) return true;
+  try {
+    accessSync(stateDir, constants.W_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -27,6 +27,8 @@ export const verbs: Readonly<Record<string, Verb>> = {
     summary: 'evaluate Nix expressions to derivations or values',
     load: () => import('./instantiate.js'),
   },
+  eval: { summary: 'show the value of a Nix expression', load: () => import('./eval.js') },
+  repl: { summary: 'evaluate Nix expressions interactively', load: () => import('./repl.js') },
   profile: { summary: 'install programs for one user', load: () => import('./profile.js') },
   rebuild: { summary: 'make the machine what its configuration says', load: () => import('./rebuild.js') },
   hash: { summary: 'hash files and trees, convert hashes', load: () => import('./hash.js') },
