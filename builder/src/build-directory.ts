@@ -1,5 +1,4 @@
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
 
 /** A build's temporary directory on the host. */
@@ -12,9 +11,9 @@ export interface BuildDirectory {
 
 type Owner = { readonly uid: number; readonly gid: number } | undefined;
 
-/** Makes `nix-build-<name>-<number>` below the system's temporary directory. */
-export function createBuildDirectory(name: string, user: Owner): BuildDirectory {
-  const path = makeUnique(`${tmpdir()}/nix-build-${name}`);
+/** Makes `nix-build-<name>-<number>` in `parent`, for the build user to own. */
+export function createBuildDirectory(parent: string, name: string, user: Owner): BuildDirectory {
+  const path = makeUnique(`${parent}/nix-build-${name}`);
   if (user !== undefined) chownSync(path, user.uid, user.gid);
   return { path, keep: () => chmodSync(path, 0o755), delete: () => deleteTree(path) };
 }

@@ -1,7 +1,7 @@
+import { makeStorePath, outputPathName } from '@larder/signing/content-address';
 import { type Derivation, derivationOutputPath } from '@larder/signing/derivation';
 import { outputPlaceholder } from '@larder/signing/derivation-hash';
 import { Hash } from '@larder/signing/hash';
-import { makeStorePath, outputPathName } from '@larder/signing/content-address';
 import { type StorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { BuildSettings } from './build-settings.js';
@@ -13,8 +13,12 @@ export interface BuildContext {
   readonly store: LocalStore;
   readonly settings: BuildSettings;
   readonly fifos: FifoPool;
+  /** Where build directories are made. */
+  readonly temporaryDirectory: string;
   /** The caller's environment variables, for derivations that may see some. */
   readonly hostEnvironment: Readonly<Record<string, string | undefined>>;
+  /** The bytes of a file on the network, tried again as the settings say. */
+  readonly download: (url: URL, signal?: AbortSignal) => AsyncIterable<Uint8Array>;
 }
 
 /** An output before the build. */
@@ -57,12 +61,16 @@ export function chooseScratchOutputs(job: BuildJob, store: LocalStore, sandboxed
   const paths = new Map<string, StorePath>();
   const inputRewrites = new Map<string, string>();
   for (const [name, { path, valid }] of job.outputs) {
-    const scratch = path === undefined ? standIn(job, store, `name:${name}`, outputPathName(job.derivation.name, name))
-      : valid && !sandboxed ? standIn(job, store, path, storePathName(path))
-      : path;
+    const scratch =
+      path === undefined
+        ? standIn(job, store, `name:${name}`, outputPathName(job.derivation.name, name))
+        : valid && !sandboxed
+          ? standIn(job, store, path, storePathName(path))
+          : path;
     paths.set(name, scratch);
     inputRewrites.set(outputPlaceholder(name), store.storeDir.format(scratch));
-    if (path !== undefined && path !== scratch) inputRewrites.set(storePathHashPart(path), storePathHashPart(scratch));
+    if (path !== undefined && path !== scratch)
+      inputRewrites.set(storePathHashPart(path), storePathHashPart(scratch));
   }
   return { paths, inputRewrites };
 }
@@ -83,4 +91,3 @@ export async function queryInitialOutputs(
   const valid = await store.queryValidPaths(known.flatMap(([, path]) => (path === undefined ? [] : [path])));
   return new Map(known.map(([name, path]) => [name, { path, valid: path !== undefined && valid.has(path) }]));
 }
-

@@ -1,9 +1,8 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { LarderError } from '@larder/signing/errors';
 import { SecretKey } from '@larder/signing/key';
 import type { Settings } from '@larder/substituter/settings/settings';
-import { readFileSync } from 'node:fs';
 import { splitWords } from './derivation/derivation-options.js';
 
 /** A host path that a sandbox shows under a name of its own. */

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
-import { createBuildDirectory, type BuildDirectory, writeBuildFiles } from './build-directory.js';
+import { type BuildDirectory, createBuildDirectory, writeBuildFiles } from './build-directory.js';
 import { BuildFailure, describeEnd, failureCode } from './build-failure.js';
 import { type BuildContext, type BuildJob, chooseScratchOutputs, type ScratchOutputs } from './build-job.js';
 import { runBuiltin } from './builtin/run-builtin.js';
@@ -13,20 +14,22 @@ import { type BuilderEnd, runBuilder } from './process/builder-process.js';
 import { LogLines } from './process/log-lines.js';
 import { plainCommand, sandboxedCommand } from './process/start-builder.js';
 import { sandboxGid, sandboxUid } from './sandbox/bubblewrap.js';
-import { createSandboxTree, type Mount, type SandboxTree } from './sandbox/sandbox-tree.js';
 import { checkPlatform, usesSandbox } from './sandbox/sandbox-choice.js';
 import { querySandboxMounts } from './sandbox/sandbox-mounts.js';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { createSandboxTree, type Mount, type SandboxTree } from './sandbox/sandbox-tree.js';
 
 /**
  * Builds one derivation and registers its outputs; gives them by name.
  * @throws BuildFailure
  */
-export async function runBuild(context: BuildContext, job: BuildJob): Promise<ReadonlyMap<string, StorePath>> {
+export async function runBuild(
+  context: BuildContext,
+  job: BuildJob,
+): Promise<ReadonlyMap<string, StorePath>> {
   checkPlatform(job, context.settings);
   const sandboxed = usesSandbox(context, job);
   const user = await waitForUser(context, job, sandboxed);
-  const directory = createBuildDirectory(`${job.derivation.name}.drv`, user);
+  const directory = createBuildDirectory(context.temporaryDirectory, `${job.derivation.name}.drv`, user);
   const build = new Build(context, job, { sandboxed, user, directory });
   try {
     const outputs = await build.run();
@@ -48,7 +51,11 @@ function isBuiltin(job: BuildJob): boolean {
 }
 
 /** Build users are as many as the group has: without one the build waits. */
-async function waitForUser(context: BuildContext, job: BuildJob, sandboxed: boolean): Promise<BuildUser | undefined> {
+async function waitForUser(
+  context: BuildContext,
+  job: BuildJob,
+  sandboxed: boolean,
+): Promise<BuildUser | undefined> {
   // A built-in builder is our own code: it runs as ourselves.
   if (isBuiltin(job)) return undefined;
   const { store, settings } = context;
@@ -111,7 +118,9 @@ class Build {
       locate: (path) => (tree === undefined ? store.realPath(path) : `${tree.storeDirectory}/${path}`),
       owner: this.#place.user?.uid,
     };
-    await this.#logged((onOutput) => (isBuiltin(this.#job) ? this.#runBuiltin(location, onOutput) : this.#runProgram(tree, onOutput)));
+    await this.#logged((onOutput) =>
+      isBuiltin(this.#job) ? this.#runBuiltin(location, onOutput) : this.#runProgram(tree, onOutput),
+    );
     return registerOutputs(this.#context, this.#job, location);
   }
 
@@ -144,13 +153,19 @@ class Build {
   #failure(end: BuilderEnd, fault: string, tail: readonly string[]): BuildFailure {
     const derivation = this.#context.store.storeDir.format(this.#job.path);
     const shown = tail.map((line) => `> ${line}\n`).join('');
-    const log = shown === '' ? '' : `;\nlast ${tail.length} log lines:\n${shown}For full logs, run 'larder log ${derivation}'.`;
+    const log =
+      shown === ''
+        ? ''
+        : `;\nlast ${tail.length} log lines:\n${shown}For full logs, run 'larder log ${derivation}'.`;
     return new BuildFailure(failureCode(end), `builder for '${derivation}' ${fault}${log}`, {
       derivation: this.#job.path,
     });
   }
 
-  async #runProgram(tree: SandboxTree | undefined, onOutput: (chunk: Buffer) => boolean): Promise<BuilderEnd> {
+  async #runProgram(
+    tree: SandboxTree | undefined,
+    onOutput: (chunk: Buffer) => boolean,
+  ): Promise<BuilderEnd> {
     const { store, settings, fifos } = this.#context;
     const { derivation, options, inputs } = this.#job;
     const { directory, user } = this.#place;
@@ -196,8 +211,15 @@ class Build {
   async #hostMounts(): Promise<Mount[]> {
     const { store, settings } = this.#context;
     const outputs = [...this.#job.outputs.values()].flatMap(({ path }) => (path === undefined ? [] : [path]));
-    const mounts = await querySandboxMounts(store, settings.sandboxPaths, new Set([...this.#job.inputs, ...outputs]));
-    return [...mounts, { source: this.#place.directory.path, target: settings.sandboxBuildDir, writable: true }];
+    const mounts = await querySandboxMounts(
+      store,
+      settings.sandboxPaths,
+      new Set([...this.#job.inputs, ...outputs]),
+    );
+    return [
+      ...mounts,
+      { source: this.#place.directory.path, target: settings.sandboxBuildDir, writable: true },
+    ];
   }
 
   #unstartable(program: string, cause: unknown): unknown {
@@ -216,6 +238,8 @@ class Build {
       await runBuiltin(this.#context, {
         derivation,
         locate: (output) => location.locate(this.#scratch.paths.get(output)!),
+        sandboxed: this.#place.sandboxed,
+        log: (text) => onOutput(Buffer.from(`${text}\n`)),
         signal: this.#job.signal,
       });
       return { type: 'exit', status: 0 };

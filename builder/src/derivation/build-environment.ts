@@ -1,14 +1,14 @@
 import type { Derivation } from '@larder/signing/derivation';
+import { outputPlaceholder } from '@larder/signing/derivation-hash';
 import { LarderError } from '@larder/signing/errors';
 import { computeHash } from '@larder/signing/hash';
 import type { StorePath } from '@larder/signing/store-path';
-import { outputPlaceholder } from '@larder/signing/derivation-hash';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { type DerivationOptions, splitWords } from './derivation-options.js';
 import { isJsonObject, type JsonObject, type JsonValue } from './json-value.js';
 import { describeReferencesGraph, formatReferencesGraph, queryReferencesGraph } from './references-graph.js';
-import { formatAttributesJson, formatAttributesShell } from './structured-attributes.js';
 import { type Rewrites, rewriteBytes } from './rewrite.js';
+import { formatAttributesJson, formatAttributesShell } from './structured-attributes.js';
 
 /** What a build is told: all strings are byte strings (latin1). */
 export interface BuildEnvironment {
@@ -74,7 +74,10 @@ interface Passed {
   readonly files: Map<string, string>;
 }
 
-function passAttributes(derivation: Derivation, { variables, files, directory }: Passed & { directory: string }) {
+function passAttributes(
+  derivation: Derivation,
+  { variables, files, directory }: Passed & { directory: string },
+) {
   const asFile = new Set(splitWords(derivation.env.get('passAsFile') ?? ''));
   for (const [name, value] of derivation.env) {
     if (!asFile.has(name)) {
@@ -88,7 +91,10 @@ function passAttributes(derivation: Derivation, { variables, files, directory }:
   }
 }
 
-function passImpurities(variables: Map<string, string>, { options, hostEnvironment }: EnvironmentOptions): void {
+function passImpurities(
+  variables: Map<string, string>,
+  { options, hostEnvironment }: EnvironmentOptions,
+): void {
   variables.set('NIX_OUTPUT_CHECKED', '1');
   for (const name of options.words('impureEnvVars') ?? []) {
     variables.set(name, Buffer.from(hostEnvironment[name] ?? '').toString('latin1'));
@@ -122,13 +128,19 @@ async function passStructured(
   { store, inputs, directory }: EnvironmentOptions,
 ): Promise<void> {
   const attributes = new Map<string, JsonValue>(structured);
-  const placeholders = [...derivation.outputs.keys()].map((name): [string, string] => [name, outputPlaceholder(name)]);
+  const placeholders = [...derivation.outputs.keys()].map((name): [string, string] => [
+    name,
+    outputPlaceholder(name),
+  ]);
   attributes.set('outputs', new Map(placeholders));
   const graphs = structured.get('exportReferencesGraph');
   for (const [name, paths] of isJsonObject(graphs) ? graphs : []) {
     const full = (Array.isArray(paths) ? paths : [paths]) as readonly JsonValue[];
     const roots = full.map((path) => store.storeDir.parse(String(path)));
-    attributes.set(name, describeReferencesGraph(await queryReferencesGraph(store, roots, inputs), store.storeDir));
+    attributes.set(
+      name,
+      describeReferencesGraph(await queryReferencesGraph(store, roots, inputs), store.storeDir),
+    );
   }
   files.set('.attrs.sh', Buffer.from(formatAttributesShell(attributes)).toString('latin1'));
   files.set('.attrs.json', Buffer.from(formatAttributesJson(attributes)).toString('latin1'));

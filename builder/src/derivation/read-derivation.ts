@@ -10,7 +10,11 @@ import type { LocalStore } from '@larder/substituter/local-store/local-store';
  * @throws `derivation-malformed`
  */
 export function parseDerivationBytes(file: Uint8Array, path: StorePath, storeDir: StoreDir): Derivation {
-  return parseDerivation(Buffer.from(file.buffer, file.byteOffset, file.byteLength).toString('latin1'), path, storeDir);
+  return parseDerivation(
+    Buffer.from(file.buffer, file.byteOffset, file.byteLength).toString('latin1'),
+    path,
+    storeDir,
+  );
 }
 
 /**
@@ -22,9 +26,13 @@ export function readDerivation(store: LocalStore, path: StorePath): Derivation {
   try {
     file = readFileSync(store.realPath(path));
   } catch (error) {
-    throw new LarderError('derivation-missing', `the derivation ${store.storeDir.format(path)} cannot be read`, {
-      cause: error,
-    });
+    throw new LarderError(
+      'derivation-missing',
+      `the derivation ${store.storeDir.format(path)} cannot be read`,
+      {
+        cause: error,
+      },
+    );
   }
   return parseDerivationBytes(file, path, store.storeDir);
 }

@@ -4,7 +4,8 @@ export type Rewrites = ReadonlyMap<string, string>;
 /** Replaces every occurrence, one rewrite after the other in the order of what they look for, as Nix does. */
 export function rewriteBytes(text: string, rewrites: Rewrites): string {
   let result = text;
-  for (const [from, to] of [...rewrites].sort(([a], [b]) => (a < b ? -1 : 1))) result = result.replaceAll(from, to);
+  for (const [from, to] of [...rewrites].sort(([a], [b]) => (a < b ? -1 : 1)))
+    result = result.replaceAll(from, to);
   return result;
 }
 

@@ -1,4 +1,14 @@
-import { chmodSync, closeSync, fsyncSync, lchownSync, lstatSync, lutimesSync, openSync, readdirSync, type Stats } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  lchownSync,
+  lstatSync,
+  lutimesSync,
+  openSync,
+  readdirSync,
+  type Stats,
+} from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
 import { type ByteString, fromByteString, toByteString, toFsPath } from '@larder/signing/nar-format';
 import { STORE_MTIME } from '@larder/signing/nar-restore';
@@ -51,7 +61,8 @@ function setMetadata(file: string | Buffer, status: Stats): void {
     const mode = status.mode & 0o7777;
     if (mode !== 0o444 && mode !== 0o555) chmodSync(file, 0o444 | (mode & 0o100 ? 0o111 : 0));
   }
-  if (status.mtimeMs !== STORE_MTIME * 1000) lutimesSync(file, Math.floor(status.atimeMs / 1000), STORE_MTIME);
+  if (status.mtimeMs !== STORE_MTIME * 1000)
+    lutimesSync(file, Math.floor(status.atimeMs / 1000), STORE_MTIME);
 }
 
 function flush(file: string | Buffer): void {

@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createReadStream } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Hash, type HashAlgorithm, Hasher } from '@larder/signing/hash';
 import { writeNar } from '@larder/signing/nar-writer';
 import { ReferenceScanner } from '@larder/signing/references';

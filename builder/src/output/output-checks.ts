@@ -5,7 +5,12 @@ import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { DerivationOptions } from '../derivation/derivation-options.js';
 import { isJsonObject, type JsonObject } from '../derivation/json-value.js';
 
-const lists = ['allowedReferences', 'allowedRequisites', 'disallowedReferences', 'disallowedRequisites'] as const;
+const lists = [
+  'allowedReferences',
+  'allowedRequisites',
+  'disallowedReferences',
+  'disallowedRequisites',
+] as const;
 
 interface Checks {
   /** Without structured attributes an output may always refer to itself in its closure. */
@@ -26,7 +31,8 @@ export async function checkOutputs(
 ): Promise<void> {
   const checker = new OutputChecker(store, outputs);
   for (const [name, info] of outputs) {
-    const checks = options.structured === undefined ? plainChecks(options) : structuredChecks(options.structured, name);
+    const checks =
+      options.structured === undefined ? plainChecks(options) : structuredChecks(options.structured, name);
     if (checks !== undefined) await checker.check(info, checks);
   }
 }
@@ -76,15 +82,23 @@ class OutputChecker {
   async check(info: ValidPathInfo, checks: Checks): Promise<void> {
     const path = this.#store.storeDir.format(info.storePath);
     if (checks.maxSize !== undefined && BigInt(info.narSize) > checks.maxSize) {
-      throw rejected(`path '${path}' is too large at ${info.narSize} bytes; limit is ${checks.maxSize} bytes`);
+      throw rejected(
+        `path '${path}' is too large at ${info.narSize} bytes; limit is ${checks.maxSize} bytes`,
+      );
     }
     if (checks.maxClosureSize !== undefined) {
-      const size = [...(await this.#closure(info.storePath)).values()].reduce((sum, each) => sum + each.narSize, 0);
+      const size = [...(await this.#closure(info.storePath)).values()].reduce(
+        (sum, each) => sum + each.narSize,
+        0,
+      );
       if (BigInt(size) > checks.maxClosureSize) {
-        throw rejected(`closure of path '${path}' is too large at ${size} bytes; limit is ${checks.maxClosureSize} bytes`);
+        throw rejected(
+          `closure of path '${path}' is too large at ${size} bytes; limit is ${checks.maxClosureSize} bytes`,
+        );
       }
     }
-    for (const [name, words] of checks.lists) await this.#checkList(info, { name, words, ignoreSelf: checks.ignoreSelf });
+    for (const [name, words] of checks.lists)
+      await this.#checkList(info, { name, words, ignoreSelf: checks.ignoreSelf });
   }
 
   async #checkList(

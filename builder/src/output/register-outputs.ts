@@ -1,6 +1,6 @@
 import { chmodSync, lstatSync, renameSync, type Stats } from 'node:fs';
-import { type DerivationOutput, derivationOutputPath } from '@larder/signing/derivation';
 import { makeContentAddressedPath, outputPathName } from '@larder/signing/content-address';
+import { type DerivationOutput, derivationOutputPath } from '@larder/signing/derivation';
 import type { HashAlgorithm } from '@larder/signing/hash';
 import type { ValidPathInfo } from '@larder/signing/path-info';
 import { type StorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
@@ -97,7 +97,10 @@ class OutputRegistration {
   #statOutput(name: string, file: string): Stats {
     const status = lstatSync(file, { throwIfNoEntry: false });
     if (status === undefined) {
-      throw this.#failure('output-rejected', `failed to produce output path for output '${name}' at '${file}'`);
+      throw this.#failure(
+        'output-rejected',
+        `failed to produce output path for output '${name}' at '${file}'`,
+      );
     }
     const { owner } = this.#location;
     const openToOthers = !status.isSymbolicLink() && (status.mode & 0o022) !== 0;
@@ -115,7 +118,11 @@ class OutputRegistration {
       const fsync = this.#context.store.fsyncsStorePaths;
       canonicalizeTree(file, { owner: this.#location.owner, seen, fsync });
     } catch (error) {
-      throw this.#failure('output-rejected', `made an output that cannot be kept: ${(error as Error).message}`, error);
+      throw this.#failure(
+        'output-rejected',
+        `made an output that cannot be kept: ${(error as Error).message}`,
+        error,
+      );
     }
   }
 
@@ -160,7 +167,13 @@ class OutputRegistration {
     if (output.scratch !== path) rewrites.set(storePathHashPart(output.scratch), storePathHashPart(path));
     const inspected = rewrites.size === 0 ? output : await this.#rewriteAndInspect(output.file, rewrites);
     const references = this.#finalReferences(output, path);
-    return { storePath: path, narHash: inspected.narHash, narSize: inspected.narSize, references, signatures: [] };
+    return {
+      storePath: path,
+      narHash: inspected.narHash,
+      narSize: inspected.narSize,
+      references,
+      signatures: [],
+    };
   }
 
   async #describeContentAddressed(
@@ -186,9 +199,18 @@ class OutputRegistration {
     });
     const rewrites = new Map([[storePathHashPart(scratch), storePathHashPart(storePath)]]);
     const inspected =
-      self && storePath !== scratch ? await this.#rewriteAndInspect(file, rewrites) : await inspectOutput(file, []);
+      self && storePath !== scratch
+        ? await this.#rewriteAndInspect(file, rewrites)
+        : await inspectOutput(file, []);
     const references = [...others, ...(self ? [storePath] : [])].sort();
-    return { storePath, narHash: inspected.narHash, narSize: inspected.narSize, references, signatures: [], ca };
+    return {
+      storePath,
+      narHash: inspected.narHash,
+      narSize: inspected.narSize,
+      references,
+      signatures: [],
+      ca,
+    };
   }
 
   #contentAddressedPath(name: string, content: Parameters<typeof makeContentAddressedPath>[2]): StorePath {
@@ -236,7 +258,8 @@ class OutputRegistration {
         const { storePath } = infos.get(name)!;
         const own = derivationOutputPath(this.#job.derivation, name, store.storeDir);
         // The locks of known outputs are held already.
-        if (storePath !== own) locks.push(await lockPath(store.realPath(storePath), { signal: this.#job.signal }));
+        if (storePath !== own)
+          locks.push(await lockPath(store.realPath(storePath), { signal: this.#job.signal }));
         await store.addTempRoots([storePath]);
         await this.#move(file, storePath);
       }
@@ -260,7 +283,10 @@ class OutputRegistration {
     try {
       await checkOutputs(this.#context.store, infos, this.#job.options);
     } catch (error) {
-      throw new BuildFailure('output-rejected', (error as Error).message, { derivation: this.#job.path, cause: error });
+      throw new BuildFailure('output-rejected', (error as Error).message, {
+        derivation: this.#job.path,
+        cause: error,
+      });
     }
   }
 
@@ -273,7 +299,8 @@ class OutputRegistration {
       if (old === undefined) continue;
       if (old.narHash.equals(info.narHash)) {
         // Verified by building it: from now on it is trusted as built here.
-        if (old.ultimate !== true) store.register([{ ...signPathInfo(old, settings.secretKeys, store.storeDir), ultimate: true }]);
+        if (old.ultimate !== true)
+          store.register([{ ...signPathInfo(old, settings.secretKeys, store.storeDir), ultimate: true }]);
         continue;
       }
       const kept = `${store.realPath(info.storePath)}.check`;
@@ -283,10 +310,14 @@ class OutputRegistration {
       }
       const differs = `output '${store.realPath(info.storePath)}' differs${settings.keepFailed ? ` from '${kept}'` : ''}`;
       const derivation = store.storeDir.format(this.#job.path);
-      throw new BuildFailure('not-deterministic', `derivation '${derivation}' may not be deterministic: ${differs}`, {
-        derivation: this.#job.path,
-        path: info.storePath,
-      });
+      throw new BuildFailure(
+        'not-deterministic',
+        `derivation '${derivation}' may not be deterministic: ${differs}`,
+        {
+          derivation: this.#job.path,
+          path: info.storePath,
+        },
+      );
     }
   }
 
@@ -307,7 +338,10 @@ class OutputRegistration {
 
   #failure(code: BuildFailureCode, what: string, cause?: unknown): BuildFailure {
     const derivation = this.#context.store.storeDir.format(this.#job.path);
-    return new BuildFailure(code, `builder for '${derivation}' ${what}`, { derivation: this.#job.path, cause });
+    return new BuildFailure(code, `builder for '${derivation}' ${what}`, {
+      derivation: this.#job.path,
+      cause,
+    });
   }
 }
 

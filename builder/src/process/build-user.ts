@@ -47,7 +47,11 @@ interface Group {
 function findGroup(name: string): Group | undefined {
   const line = databaseLines('/etc/group').find((fields) => fields[0] === name);
   if (line === undefined) return undefined;
-  return { name, gid: Number(line[2]), members: (line[3] ?? '').split(',').filter((member) => member !== '') };
+  return {
+    name,
+    gid: Number(line[2]),
+    members: (line[3] ?? '').split(',').filter((member) => member !== ''),
+  };
 }
 
 function databaseLines(path: string): string[][] {
@@ -65,7 +69,10 @@ function takeMember({ name, gid, members }: Group, { stateDir }: BuildUserOption
   for (const member of members) {
     const user = users.find((fields) => fields[0] === member);
     if (user === undefined) {
-      throw new LarderError('build-users-missing', `the user '${member}' in the group '${name}' does not exist`);
+      throw new LarderError(
+        'build-users-missing',
+        `the user '${member}' in the group '${name}' does not exist`,
+      );
     }
     const uid = Number(user[2]);
     const release = tryUserLock(`${stateDir}/userpool`, String(uid));

@@ -74,7 +74,9 @@ class BuilderRun {
   async end(): Promise<BuilderEnd> {
     const { timeout, signal } = this.#options;
     const limit =
-      timeout > 0 ? setTimeout(() => this.#kill({ type: 'timeout', seconds: timeout }), timeout * 1000) : undefined;
+      timeout > 0
+        ? setTimeout(() => this.#kill({ type: 'timeout', seconds: timeout }), timeout * 1000)
+        : undefined;
     const cancel = () => this.#kill({ type: 'cancelled' });
     signal?.addEventListener('abort', cancel, { once: true });
     this.#restartSilence();

@@ -23,8 +23,8 @@ function sortRotations(block: Uint8Array): Int32Array {
   const length = block.length;
   let rank = Int32Array.from(block);
   let nextRank = new Int32Array(length);
-  let order = new Int32Array(length);
-  let shifted = new Int32Array(length);
+  const order = new Int32Array(length);
+  const shifted = new Int32Array(length);
   for (let index = 0; index < length; index++) shifted[index] = index;
   countingSort(shifted, rank, order, 256);
   let classes = renumber(order, rank, nextRank, 0);

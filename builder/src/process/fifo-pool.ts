@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { promisify } from 'node:util';
 
 /** Both ends of a pipe. */
@@ -21,8 +20,9 @@ export class FifoPool {
   #made = 0;
   #making: Promise<void> | undefined;
 
-  constructor() {
-    this.#directory = mkdtempSync(`${tmpdir()}/larder-build-`);
+  /** Makes the pool's own directory in `parent`. */
+  constructor(parent: string) {
+    this.#directory = mkdtempSync(`${parent}/larder-build-`);
   }
 
   /** A directory that only we can enter, for other files of the same builds. */

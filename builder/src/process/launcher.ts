@@ -5,7 +5,8 @@ export const linux26 = 0x0020000;
 
 const loadAddress = 0x400000;
 const headerSize = 64 + 56;
-const failureMessage = 'the builder cannot be executed: it is not there, is no program for this machine, or is given too much at once\n';
+const failureMessage =
+  'the builder cannot be executed: it is not there, is no program for this machine, or is given too much at once\n';
 
 /**
  * A program of a few hundred bytes that becomes the builder: it sets the personality (Nix turns off address

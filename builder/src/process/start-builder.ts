@@ -41,14 +41,20 @@ export function sandboxedCommand(options: SandboxedStartOptions): BuilderCommand
     const seccompFd = filter === undefined ? undefined : pass(scratch.open('filter', filter));
     const launcher = launcherProgram(personality(options));
     const launcherFd = launcher === undefined ? undefined : pass(scratch.open('launcher', launcher));
-    const args = formatBubblewrapArguments({ ...options, variables: options.environment.variables, seccompFd });
+    const args = formatBubblewrapArguments({
+      ...options,
+      variables: options.environment.variables,
+      seccompFd,
+    });
     const argsFd = pass(scratch.open('arguments', args));
     const builder = builderArguments(options);
     return {
       program: 'bwrap',
       args: [
         ...['--args', String(argsFd), '--'],
-        ...(launcherFd === undefined ? [builder.program] : [`/proc/self/fd/${launcherFd}`, builder.program, builder.name]),
+        ...(launcherFd === undefined
+          ? [builder.program]
+          : [`/proc/self/fd/${launcherFd}`, builder.program, builder.name]),
         ...builder.args,
       ],
       environment: {},

@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os';
+import { dirname } from 'node:path';
 import { LarderError } from '@larder/signing/errors';
 import type { Mount } from './sandbox-tree.js';
 
@@ -38,7 +39,7 @@ export function formatBubblewrapArguments(sandbox: SandboxCommand): Buffer {
     ...['--proc', '/proc', '--dev', '/dev'],
     ...['--perms', '1777', '--size', String(parseSize(sandbox.shmSize)), '--tmpfs', '/dev/shm'],
     ...(sandbox.kvm ? ['--dev-bind-try', '/dev/kvm', '/dev/kvm'] : []),
-    ...sortMounts(sandbox.mounts).flatMap(formatMount),
+    ...formatPlaces(sandbox.mounts),
     ...['--remount-ro', '/', '--chdir', sandbox.directory, '--clearenv'],
     ...[...sandbox.variables].flatMap(([name, value]) => ['--setenv', name, value]),
     ...(sandbox.seccompFd === undefined ? [] : ['--seccomp', String(sandbox.seccompFd)]),
@@ -53,26 +54,36 @@ export function formatBubblewrapArguments(sandbox: SandboxCommand): Buffer {
   return Buffer.from(args.map((arg) => `${arg}\0`).join(''), 'latin1');
 }
 
-/** Directories before what is mounted below them. */
-function sortMounts(mounts: readonly Mount[]): Mount[] {
-  const depth = ({ target }: Mount) => target.split('/').length;
-  return [...mounts].sort((a, b) => depth(a) - depth(b));
+/** What is higher up comes first, and so do the directories that lead to it: those that bubblewrap makes are private. */
+function formatPlaces(mounts: readonly Mount[]): string[] {
+  const places = new Map<string, string[]>();
+  for (const mount of mounts) {
+    for (let at = dirname(mount.target); at !== '/'; at = dirname(at)) {
+      if (!places.has(at)) places.set(at, ['--perms', '0755', '--dir', bytes(at)]);
+    }
+  }
+  for (const mount of mounts) places.set(mount.target, formatMount(mount));
+  const depth = (target: string) => target.split('/').length;
+  return [...places].sort(([a], [b]) => depth(a) - depth(b)).flatMap(([, args]) => args);
 }
 
 function formatMount({ source, target, writable, mayMiss }: Mount): string[] {
-  return [`--${writable ? "" : "ro-"}bind${mayMiss ? "-try" : ""}`, bytes(source), bytes(target)];
+  return [`--${writable ? '' : 'ro-'}bind${mayMiss ? '-try' : ''}`, bytes(source), bytes(target)];
 }
 
 /** Bytes, as the kernel reads a size: a number with `k`, `m`, `g` or `%` of the memory. */
 function parseSize(text: string): number {
   const match = /^(\d+)([kmg%]?)$/i.exec(text);
   if (match === null) {
-    throw new LarderError('config-invalid', `sandbox-dev-shm-size must be a size such as 50% or 2G, not '${text}'`);
+    throw new LarderError(
+      'config-invalid',
+      `sandbox-dev-shm-size must be a size such as 50% or 2G, not '${text}'`,
+    );
   }
   const number = Number(match[1]);
   const unit = match[2]!.toLowerCase();
   if (unit === '%') return Math.floor((totalmem() * number) / 100);
-  return number * (unit === '' ? 1 : 1024 ** (' kmg'.indexOf(unit)));
+  return number * (unit === '' ? 1 : 1024 ** ' kmg'.indexOf(unit));
 }
 
 function bytes(path: string): string {

@@ -1,5 +1,5 @@
-import type { BuildContext, BuildJob } from '../build-job.js';
 import { BuildFailure } from '../build-failure.js';
+import type { BuildContext, BuildJob } from '../build-job.js';
 import type { BuildSettings } from '../build-settings.js';
 import { isFixed } from '../derivation/build-environment.js';
 
@@ -24,8 +24,8 @@ export function checkPlatform(job: BuildJob, settings: BuildSettings): void {
 }
 
 function canProvide(feature: string, settings: BuildSettings): boolean {
-  // Not a matter of the machine but of a flag.
-  if (feature === 'ca-derivations') return settings.experimentalFeatures.has('ca-derivations');
+  // Outputs named by their contents: Larder does not build those.
+  if (feature === 'ca-derivations') return false;
   return settings.systemFeatures.has(feature);
 }
 

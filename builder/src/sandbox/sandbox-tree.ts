@@ -1,7 +1,17 @@
-import { chmodSync, chownSync, copyFileSync, existsSync, lstatSync, mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import type { StorePath } from '@larder/signing/store-path';
-import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
+import type { LocalStore } from '@larder/substituter/local-store/local-store';
 
 /** A bind mount: read-only unless it says otherwise. */
 export interface Mount {
@@ -54,7 +64,8 @@ export async function createSandboxTree(options: SandboxTreeOptions): Promise<Sa
   ];
   for (const path of options.inputs) {
     const source = store.realPath(path);
-    if (placeInput(source, `${root}/store/${path}`)) mounts.push({ source, target: store.storeDir.format(path) });
+    if (placeInput(source, `${root}/store/${path}`))
+      mounts.push({ source, target: store.storeDir.format(path) });
   }
   return { storeDirectory: `${root}/store`, mounts, delete: () => deleteTree(root) };
 }
