@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
+import { deleteTree } from '@larder/substituter/local-store/delete-tree';
 import { type BuildDirectory, createBuildDirectory, writeBuildFiles } from './build-directory.js';
 import { BuildFailure, describeEnd, failureCode } from './build-failure.js';
 import { type BuildContext, type BuildJob, chooseScratchOutputs, type ScratchOutputs } from './build-job.js';
@@ -93,7 +94,13 @@ class Build {
 
   async run(): Promise<ReadonlyMap<string, StorePath>> {
     const { store } = this.#context;
-    if (!this.#place.sandboxed) return this.#runAndRegister(undefined);
+    if (!this.#place.sandboxed) {
+      try {
+        return await this.#runAndRegister(undefined);
+      } finally {
+        await this.#deleteStandIns();
+      }
+    }
     const tree = await createSandboxTree({
       store,
       derivation: this.#job.path,
@@ -108,6 +115,14 @@ class Build {
       return await this.#runAndRegister(tree);
     } finally {
       await tree.delete();
+    }
+  }
+
+  /** Without a sandbox, what was made in place of valid outputs lies in the store itself. */
+  async #deleteStandIns(): Promise<void> {
+    for (const [name, { path }] of this.#job.outputs) {
+      const scratch = this.#scratch.paths.get(name)!;
+      if (scratch !== path) await deleteTree(this.#context.store.realPath(scratch));
     }
   }
 

@@ -59,13 +59,14 @@ function open(
   { sandboxed, signal }: BuiltinOptions,
 ): AsyncIterable<Uint8Array> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  switch (url?.protocol) {
+  const protocol: string = url?.protocol ?? '';
+  switch (protocol) {
     case 'http:':
     case 'https:':
-      return context.download(url, signal);
+      return context.download(url!, signal);
     case 'file:':
       // Otherwise a derivation could copy what only the user who builds may read.
-      if (!sandboxed) return createReadStream(fileURLToPath(url));
+      if (!sandboxed) return createReadStream(fileURLToPath(url!));
       throw new LarderError(
         'fetch-refused',
         `${text} is a file of this machine, which sandboxed builds cannot read`,

@@ -41,7 +41,7 @@ class JsonParser {
 
   value(): JsonValue {
     this.#match(blank);
-    switch (this.#text[this.#at]) {
+    switch (this.#text.charAt(this.#at)) {
       case '{':
         return this.#object();
       case '[':

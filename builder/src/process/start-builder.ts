@@ -44,6 +44,7 @@ export function sandboxedCommand(options: SandboxedStartOptions): BuilderCommand
     const args = formatBubblewrapArguments({
       ...options,
       variables: options.environment.variables,
+      asRoot: options.user === undefined && process.geteuid?.() === 0,
       seccompFd,
     });
     const argsFd = pass(scratch.open('arguments', args));

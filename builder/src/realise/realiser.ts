@@ -192,18 +192,19 @@ export class Realiser {
         input.catch(() => this.#abort.abort()); // What fails first stops the rest.
       }
     }
-    const failed = (await Promise.allSettled(inputs)).filter((result) => result.status === 'rejected');
+    const results = await Promise.allSettled(inputs);
+    const failed = results.flatMap((result) =>
+      result.status === 'rejected' ? [result.reason as Error] : [],
+    );
     if (failed.length === 0) return;
-    // The failure itself was told of when it happened, unless it is not of a build.
-    const cause = failed.map(({ reason }) => reason as Error).find((error) => !isCancellation(error));
-    const plain = failed
-      .map(({ reason }) => reason as Error)
-      .find((error) => !(error instanceof BuildFailure) && !isCancellation(error));
-    if (plain !== undefined) throw plain;
+    const own = failed.filter((error) => !isCancellation(error));
+    // Failed builds were told of when they failed; anything else is told by whoever asked for all this.
+    const other = own.find((error) => !(error instanceof BuildFailure));
+    if (other !== undefined) throw other;
     throw new BuildFailure(
       'dependency-failed',
-      `${failed.length} dependencies of derivation '${store.storeDir.format(path)}' failed to build`,
-      { derivation: path, cause },
+      `${own.length || failed.length} dependencies of derivation '${store.storeDir.format(path)}' failed to build`,
+      { derivation: path },
     );
   }
 

@@ -14,12 +14,25 @@ export interface SandboxCommand {
   /** Where it starts. */
   readonly directory: string;
   readonly network: boolean;
+  /** The build runs under the number of the host's root: the kernel's own files would be its to change. */
+  readonly asRoot: boolean;
   readonly kvm: boolean;
   /** `sandbox-dev-shm-size`: bytes, with a unit, or a share of the memory. */
   readonly shmSize: string;
   /** The number of the open file that holds the system call filter. */
   readonly seccompFd: number | undefined;
 }
+
+/** What root may write without any capability. */
+const kernelFiles = [
+  '/proc/sys',
+  '/proc/sysrq-trigger',
+  '/proc/irq',
+  '/proc/bus',
+  '/proc/fs',
+  '/proc/acpi',
+  '/proc/scsi',
+];
 
 /** As many as bubblewrap takes. */
 const mostArguments = 9000;
@@ -37,6 +50,7 @@ export function formatBubblewrapArguments(sandbox: SandboxCommand): Buffer {
     // The build ends with us, and is the first process of its world as under Nix.
     ...['--die-with-parent', '--as-pid-1', '--new-session'],
     ...['--proc', '/proc', '--dev', '/dev'],
+    ...(sandbox.asRoot ? kernelFiles.flatMap((path) => ['--ro-bind-try', path, path]) : []),
     ...['--perms', '1777', '--size', String(parseSize(sandbox.shmSize)), '--tmpfs', '/dev/shm'],
     ...(sandbox.kvm ? ['--dev-bind-try', '/dev/kvm', '/dev/kvm'] : []),
     ...formatPlaces(sandbox.mounts),

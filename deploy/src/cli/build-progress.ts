@@ -1,3 +1,4 @@
+import { BuildFailure } from '@larder/builder/build-failure';
 import type { BuildEvent, BuildListener } from '@larder/builder/realise/build-event';
 import { type StoreDir, type StorePath, storePathName } from '@larder/signing/store-path';
 import { formatPlan } from './build-plan.js';
@@ -10,6 +11,16 @@ export interface BuildProgress {
   readonly listener: BuildListener;
   /** Takes away what was shown only meanwhile; may be called again. */
   finish(): void;
+}
+
+/** Whether a failure was shown when it happened. */
+export function wasShown(error: unknown, format: LogFormat): boolean {
+  return (
+    format !== 'quiet' &&
+    format !== 'json' &&
+    error instanceof BuildFailure &&
+    error.code !== 'dependency-failed'
+  );
 }
 
 export function createBuildProgress(format: LogFormat, storeDir: StoreDir): BuildProgress {

@@ -1,14 +1,16 @@
+import type { BuildFailure } from '@larder/builder/build-failure';
 import { readBuildSettings } from '@larder/builder/build-settings';
 import { Builder } from '@larder/builder/builder';
 import type { Plan } from '@larder/builder/realise/planner';
 import type { RealisedOutputs } from '@larder/builder/realise/realiser';
 import { parseTarget, type Target } from '@larder/builder/realise/targets';
+import { LarderError } from '@larder/signing/errors';
 import { addIndirectRoot } from '@larder/substituter/local-store/gc-roots';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import { openSource } from '@larder/substituter/open-store';
 import { type Command, Option } from 'commander';
 import { formatPlan } from './build-plan.js';
-import { type BuildProgress, createBuildProgress, type LogFormat } from './build-progress.js';
+import { type BuildProgress, createBuildProgress, type LogFormat, wasShown } from './build-progress.js';
 import { addClientOptions, addTrustOptions, type ClientOptions, ClientSession } from './client-session.js';
 import { createVerb, usageError } from './command.js';
 
@@ -102,12 +104,19 @@ async function buildTargets(
       return;
     }
     const mode = options.check === true || options.rebuild === true ? 'check' : 'build';
-    const outputs = await builder.realise(targets, { mode });
+    const outputs = await builder.realise(targets, { mode }).catch((error: unknown) => {
+      throw wasShown(error, options.logFormat) ? shortFailure(error as BuildFailure, store) : error;
+    });
     progress.finish();
     publish(outputs, { store, options });
   } finally {
     progress.finish();
   }
+}
+
+/** In place of a failure whose message is on the screen already. */
+function shortFailure(failure: BuildFailure, store: LocalStore): LarderError {
+  return new LarderError('build-failed', `cannot build '${store.storeDir.format(failure.derivation)}'`);
 }
 
 function printPlan(plan: Plan, store: LocalStore): void {
