@@ -116,6 +116,7 @@ export class Builder implements AsyncDisposable {
     return new Substituter({
       store,
       sources,
+      work: client.work,
       trusted,
       requireSignatures,
       queries: queriesAtOnce,

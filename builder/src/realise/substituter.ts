@@ -1,4 +1,5 @@
 import { hasCode } from '@larder/signing/errors';
+import type { NarWork } from '@larder/signing/nar-work';
 import type { StorePath } from '@larder/signing/store-path';
 import type { TrustedKeys } from '@larder/signing/trust';
 import { resolveClosure } from '@larder/substituter/closure';
@@ -12,6 +13,8 @@ import type { FoundPath, SourceSet } from '@larder/substituter/source-set';
 export interface SubstituterOptions {
   readonly store: LocalStore;
   readonly sources: SourceSet;
+  /** Unpacks and checks what comes. */
+  readonly work: NarWork;
   readonly trusted: TrustedKeys;
   readonly requireSignatures: boolean;
   /** Narinfo queries, and transfers, under way at a time. */
@@ -41,7 +44,7 @@ export class Substituter {
 
   constructor(options: SubstituterOptions) {
     this.#options = options;
-    const destination = new LocalDestination(options.store);
+    const destination = new LocalDestination(options.store, { work: options.work });
     const { sources, trusted, requireSignatures, signal } = options;
     this.#trust = { sources, destination, trusted, requireSignatures, signal };
   }

@@ -57,11 +57,6 @@ export class Nix implements AsyncDisposable {
     };
   }
 
-  /** The environment its programs run in, for others that are to work on the same store. */
-  get environment(): Readonly<Record<string, string>> {
-    return this.#env;
-  }
-
   /** Makes one: `await using nix = await Nix.create()`. */
   static async create({ settings = {}, storeDir = 'chroot' }: NixOptions = {}): Promise<Nix> {
     componentCommand('nix', 'nix');
