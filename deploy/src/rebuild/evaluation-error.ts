@@ -20,7 +20,7 @@ export function evaluationError(text: string, { showTrace }: { readonly showTrac
  */
 function shorten(text: string): string {
   const lines = text.split('\n');
-  const last = lines.findLastIndex((line) => /^\s+error: /.test(line));
+  const last = lines.findLastIndex((line) => /^\s+error:( |$)/.test(line));
   const messageLast = lines[0]!.trim() === 'error:' && last > 0;
   const contexts = optionContexts(messageLast ? lines.slice(0, last).reverse() : lines);
   return [...(messageLast ? unindent(lines.slice(last)) : firstPart(lines)), ...contexts].join('\n');
