@@ -7,3 +7,11 @@ export interface CliEnvironment {
 export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env): CliEnvironment {
   return { debug: (environment.LARDER_DEBUG ?? '') !== '' };
 }
+
+/** The environment of a program that is started: this process's own, with changes. */
+export function childEnvironment(
+  changes: Readonly<Record<string, string>>,
+  environment: NodeJS.ProcessEnv = process.env,
+): NodeJS.ProcessEnv {
+  return { ...environment, ...changes };
+}

@@ -16,12 +16,14 @@ export interface Verb {
 export const verbs: Readonly<Record<string, Verb>> = {
   serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
   admin: { summary: "look after a server's database and storage", load: () => import('./admin.js') },
+  build: { summary: 'realise derivations: fetch or build', load: () => import('./build.js') },
   copy: { summary: 'copy paths between stores and caches', load: () => import('./copy.js') },
   push: { summary: 'publish paths to a cache', load: () => import('./push.js') },
   'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
   sign: { summary: 'sign paths with your own key', load: () => import('./sign.js') },
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
   store: { summary: 'add to a store, and query it', load: () => import('./store.js') },
+  log: { summary: 'print the log of a build', load: () => import('./log.js') },
   config: { summary: "show the client's configuration", load: () => import('./config.js') },
   instantiate: {
     summary: 'evaluate Nix expressions to derivations or values',
