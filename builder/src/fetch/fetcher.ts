@@ -15,6 +15,7 @@ import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { FetchedTree, FetchInput } from '../eval/host.js';
 import { fetchGitTree } from './git.js';
 import { forgeArchive, inputFromUrl } from './inputs.js';
+import { resolveIndirect } from './registry.js';
 import { singleDirectory, unpackTar } from './unpack.js';
 
 /** Where fetched things go. */
@@ -66,7 +67,9 @@ export class Fetcher {
 
   /** Fetches a source tree by the attributes of a flake input. */
   async fetchTree(given: FetchInput): Promise<FetchedTree> {
-    const input = given['type'] === undefined ? inputFromUrl(String(given['url'])) : given;
+    const input = await resolveIndirect(
+      given['type'] === undefined ? inputFromUrl(String(given['url'])) : given,
+    );
     const tree = await this.fetchInput(input);
     const expected = input['narHash'];
     const got = tree.attrs['narHash'];

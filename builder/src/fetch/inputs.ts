@@ -1,55 +1,12 @@
 import { LarderError } from '@larder/signing/errors';
+import { fetchInputOf, parseFlakeRef } from '../eval/flake-ref.js';
 import type { FetchInput } from '../eval/host.js';
 
-const archiveEnding = /\.(zip|tar|tgz|tar\.gz|tar\.xz|tar\.bz2|tar\.zst)$/;
-
-/** The attributes of an input given as a URL, such as `github:owner/repo/ref` or `git+https://…?ref=…`. */
+/** The attributes of an input given as a URL. @throws LarderError `input-malformed` */
 export function inputFromUrl(text: string): FetchInput {
-  const [beforeFragment] = text.split('#') as [string];
-  const queryStart = beforeFragment.indexOf('?');
-  const plain = queryStart < 0 ? beforeFragment : beforeFragment.slice(0, queryStart);
-  const query = new URLSearchParams(queryStart < 0 ? '' : beforeFragment.slice(queryStart + 1));
-  const extra = readQuery(query);
-  const forge = /^(github|gitlab|sourcehut):([^/]+)\/([^/]+)(?:\/(.+))?$/.exec(plain);
-  if (forge !== null) {
-    const [, type, owner, repo, refOrRev] = forge as unknown as [string, string, string, string, string?];
-    return { type, owner, repo, ...refOrRevAttrs(refOrRev), ...extra };
-  }
-  if (/^git\+/.test(plain)) return { type: 'git', url: plain.slice('git+'.length), ...extra };
-  if (/^git:\/\//.test(plain)) return { type: 'git', url: plain, ...extra };
-  if (plain.startsWith('path:')) return { type: 'path', path: plain.slice('path:'.length), ...extra };
-  if (/^[./]/.test(plain)) return { type: 'path', path: plain, ...extra };
-  const archive = /^(tarball|file)\+(.*)$/.exec(plain);
-  if (archive !== null) return { type: archive[1]!, url: archive[2]!, ...extra };
-  if (/^(https?|file):/.test(plain)) {
-    return { type: archiveEnding.test(plain) ? 'tarball' : 'file', url: plain, ...extra };
-  }
-  const indirect = /^(?:flake:)?([a-zA-Z][a-zA-Z0-9_-]*)(?:\/(.+))?$/.exec(plain);
-  if (indirect !== null)
-    return { type: 'indirect', id: indirect[1]!, ...refOrRevAttrs(indirect[2]), ...extra };
-  throw new LarderError('input-malformed', `'${text}' is not a valid URL`);
-}
-
-const isRev = (text: string): boolean => /^[0-9a-f]{40}$/.test(text);
-
-function refOrRevAttrs(text: string | undefined): Record<string, string> {
-  if (text === undefined) return {};
-  if (isRev(text)) return { rev: text };
-  const both = /^(.*)\/([0-9a-f]{40})$/.exec(text);
-  return both === null ? { ref: text } : { ref: both[1]!, rev: both[2]! };
-}
-
-const numeric = new Set(['lastModified', 'revCount']);
-const switches = new Set(['submodules', 'shallow', 'allRefs', 'exportIgnore', 'lfs', 'unpack']);
-
-function readQuery(query: URLSearchParams): Record<string, string | number | boolean> {
-  const attrs: Record<string, string | number | boolean> = {};
-  for (const [key, value] of query) {
-    if (numeric.has(key)) attrs[key] = Number(value);
-    else if (switches.has(key)) attrs[key] = value === '1' || value === 'true';
-    else attrs[key] = value;
-  }
-  return attrs;
+  const ref = parseFlakeRef(text);
+  if (ref === undefined) throw new LarderError('input-malformed', `'${text}' is not a valid URL`);
+  return fetchInputOf(ref);
 }
 
 async function fetchJson(url: string): Promise<unknown> {

@@ -30,20 +30,8 @@ import {
   rememberModulo,
   storeDir,
 } from './derivation-outputs.js';
+import { storeNameFault } from './store-paths.js';
 import { parseNixHash } from './strings.js';
-
-/** Why a name cannot name a store path, in Nix's words; undefined if it can. */
-function nameFault(name: string): string | undefined {
-  if (name === '') return 'name must not be empty';
-  if (name.length > 211) return `name '${name}' must be no longer than 211 characters`;
-  if (name === '.' || name === '..') return `name '${name}' is not valid`;
-  if (name.startsWith('.-'))
-    return `name '${name}' is not valid: first dash-separated component must not be '.'`;
-  if (name.startsWith('..-'))
-    return `name '${name}' is not valid: first dash-separated component must not be '..'`;
-  const illegal = /[^0-9a-zA-Z+\-._?=]/.exec(name);
-  return illegal === null ? undefined : `name '${name}' contains illegal character '${illegal[0]}'`;
-}
 
 const checksReplacedByOutputChecks = new Set([
   'allowedReferences',
@@ -326,7 +314,7 @@ function parseOutputHash(
 }
 
 function collectAttributes(name: string, attrs: Attrs): Derivation {
-  const fault = nameFault(name);
+  const fault = storeNameFault(name);
   if (fault !== undefined) {
     throw new NixError('eval', `invalid derivation name: ${fault}. Please pass a different 'name'.`);
   }

@@ -2,7 +2,7 @@ import { checkUri } from '../access.js';
 import { Attrs, AttrsBuilder } from '../attrs.js';
 import { coerceToString } from '../coerce.js';
 import { ContextCollector } from '../context.js';
-import { NixError } from '../errors.js';
+import { NixError, traced } from '../errors.js';
 import { forceStringNoContext } from '../force.js';
 import type { FetchedTree } from '../host.js';
 import { machine } from '../machine.js';
@@ -13,17 +13,27 @@ import { force, isInt, isString, NixPath, type Slot, type Value } from '../value
 import { type Builtin, define } from './define.js';
 import { fixedOutputStorePath } from './derivation-outputs.js';
 import { storePathString } from './files.js';
+import { storeNameFault } from './store-paths.js';
 import { parseNixHash } from './strings.js';
 
 interface FetchUrlArguments {
   url: string | undefined;
   name: string;
   sha256: string | undefined;
+  named: boolean;
+  readonly fromSet: boolean;
 }
 
 function readArguments(slot: Slot, who: string, defaultName: string): FetchUrlArguments {
   const value = force(slot);
-  const args: FetchUrlArguments = { url: undefined, name: defaultName, sha256: undefined };
+  const fromSet = value instanceof Attrs;
+  const args: FetchUrlArguments = {
+    url: undefined,
+    name: defaultName,
+    sha256: undefined,
+    named: false,
+    fromSet,
+  };
   if (!(value instanceof Attrs)) {
     args.url = forceStringNoContext(value, noPos, 'while evaluating the url we should fetch');
     return args;
@@ -35,8 +45,10 @@ function readArguments(slot: Slot, who: string, defaultName: string): FetchUrlAr
     const name = symbolName(id);
     if (name === 'url') args.url = text('url');
     else if (name === 'sha256') args.sha256 = text('sha256 of the content');
-    else if (name === 'name') args.name = text('name of the content');
-    else throw new NixError('eval', `unsupported argument '${name}' to '${who}'`);
+    else if (name === 'name') {
+      args.name = text('name of the content');
+      args.named = true;
+    } else throw new NixError('eval', `unsupported argument '${name}' to '${who}'`);
   });
   if (args.url === undefined) throw new NixError('eval', "'url' argument required");
   return args;
@@ -52,6 +64,15 @@ function fetchFile(slot: Slot, who: 'fetchurl' | 'fetchTarball'): Value {
   }
   checkUri(url);
   const name = args.name === '' ? url.slice(url.lastIndexOf('/') + 1) : args.name;
+  const fault = storeNameFault(name);
+  if (fault !== undefined) {
+    const hint = args.named
+      ? `Please change the value for the 'name' attribute passed to '${who}', so that it can create a valid store path.`
+      : args.fromSet
+        ? `Please add a valid 'name' attribute to the argument for '${who}', so that it can create a valid store path.`
+        : `Please pass an attribute set with 'url' and 'name' attributes to '${who}',  so that it can create a valid store path.`;
+    throw new NixError('eval', `invalid store path name when fetching URL '${url}': ${fault}. ${hint}`);
+  }
   if (settings.pureEval && args.sha256 === undefined) {
     throw new NixError('eval', `in pure evaluation mode, '${who}' requires a 'sha256' argument`);
   }
@@ -164,7 +185,11 @@ function fetchTree(slot: Slot, git: boolean): Value {
     );
   }
   checkUri(shown);
-  return treeToValue(machine.host.fetchTree(input), { emptyRev: git });
+  try {
+    return treeToValue(machine.host.fetchTree(input), { emptyRev: git });
+  } catch (error) {
+    throw traced(error, noPos, `while fetching the input '${shown}'`);
+  }
 }
 
 /** Builtins that fetch files and source trees. */

@@ -29,3 +29,16 @@ export function splitStorePath(path: string): { storePath: string; rest: string 
   if (storePath === undefined) return undefined;
   return { storePath, rest: slash < 0 ? '' : inner.slice(slash) };
 }
+
+/** Why a name cannot name a store path, in Nix's words; undefined if it can. */
+export function storeNameFault(name: string): string | undefined {
+  if (name === '') return 'name must not be empty';
+  if (name.length > 211) return `name '${name}' must be no longer than 211 characters`;
+  if (name === '.' || name === '..') return `name '${name}' is not valid`;
+  if (name.startsWith('.-'))
+    return `name '${name}' is not valid: first dash-separated component must not be '.'`;
+  if (name.startsWith('..-'))
+    return `name '${name}' is not valid: first dash-separated component must not be '..'`;
+  const illegal = /[^0-9a-zA-Z+\-._?=]/.exec(name);
+  return illegal === null ? undefined : `name '${name}' contains illegal character '${illegal[0]}'`;
+}

@@ -1,0 +1,227 @@
+import { Attrs } from './attrs.js';
+import { fromByteText } from './byte-text.js';
+import { NixError } from './errors.js';
+import { type FlakeRef, fetchInputOf, parseFlakeRef } from './flake-ref.js';
+import { machine } from './machine.js';
+import { intern, symbolName } from './symbols.js';
+import { force, isString, type Slot, stringText } from './values.js';
+
+/** A node of a lock file. An input is the name of a node, or a path of inputs from the root to follow. */
+export interface LockNode {
+  readonly inputs?: Readonly<Record<string, string | readonly string[]>>;
+  readonly locked?: FlakeRef;
+  readonly original?: FlakeRef;
+  readonly flake?: boolean;
+  readonly parent?: readonly string[];
+}
+
+/** A lock file. Format: the Nix manual, "Lock files". */
+export interface LockFile {
+  readonly nodes: Readonly<Record<string, LockNode>>;
+  readonly root: string;
+}
+
+/** An input as `flake.nix` declares it. */
+interface DeclaredInput {
+  readonly ref: FlakeRef | undefined;
+  readonly follows: readonly string[] | undefined;
+  readonly isFlake: boolean;
+  readonly overrides: ReadonlyMap<string, DeclaredInput>;
+}
+
+const textAttr = (attrs: Attrs, name: string): string | undefined => {
+  const slot = attrs.get(intern(name));
+  if (slot === undefined) return undefined;
+  const value = force(slot);
+  return isString(value) ? stringText(value) : undefined;
+};
+
+function readDeclaration(slot: Slot): DeclaredInput {
+  const value = force(slot);
+  if (!(value instanceof Attrs)) throw new NixError('type', 'a flake input must be a set');
+  const url = textAttr(value, 'url');
+  const follows = textAttr(value, 'follows');
+  const flakeSlot = value.get(intern('flake'));
+  const nested = value.get(intern('inputs'));
+  let ref: FlakeRef | undefined;
+  if (url !== undefined) {
+    ref = parseFlakeRef(fromByteText(url));
+    if (ref === undefined) throw new NixError('other', `'${url}' is not a valid flake reference`);
+  } else if (value.has(intern('type'))) ref = plainAttrs(value);
+  return {
+    ref,
+    follows:
+      follows === undefined
+        ? undefined
+        : fromByteText(follows)
+            .split('/')
+            .filter((part) => part !== ''),
+    isFlake: flakeSlot === undefined || force(flakeSlot) !== false,
+    overrides: nested === undefined ? new Map() : readInputs(nested),
+  };
+}
+
+function plainAttrs(attrs: Attrs): FlakeRef {
+  const ref: Record<string, string | number | boolean> = {};
+  attrs.shape.ids.forEach((id, i) => {
+    const value = force(attrs.values[i]!);
+    const name = symbolName(id);
+    if (['flake', 'follows', 'inputs'].includes(name)) return;
+    if (isString(value)) ref[name] = fromByteText(stringText(value));
+    else if (typeof value === 'number' || typeof value === 'boolean') ref[name] = value;
+  });
+  return ref;
+}
+
+/** The inputs a `flake.nix` declares. */
+export function readInputs(slot: Slot): Map<string, DeclaredInput> {
+  const value = force(slot);
+  const inputs = new Map<string, DeclaredInput>();
+  if (!(value instanceof Attrs)) return inputs;
+  value.shape.ids.forEach((id, i) =>
+    inputs.set(fromByteText(symbolName(id)), readDeclaration(value.values[i]!)),
+  );
+  return inputs;
+}
+
+/** Inputs that only the outputs function names: they are looked up in the registry. */
+function impliedInputs(flake: Attrs): string[] {
+  const outputs = flake.get(intern('outputs'));
+  const value = outputs === undefined ? undefined : force(outputs);
+  if (value === undefined || value === null || typeof value !== 'object' || !('code' in value)) return [];
+  const { formals } = value.code.expr;
+  return (formals?.list ?? []).map((formal) => symbolName(formal.name)).filter((name) => name !== 'self');
+}
+
+/** Makes or completes a lock file in memory, fetching what it does not have. */
+class Locker {
+  readonly nodes: Record<string, LockNode> = {};
+
+  private unique(name: string): string {
+    if (this.nodes[name] === undefined) return name;
+    for (let i = 2; ; i++) if (this.nodes[`${name}_${i}`] === undefined) return `${name}_${i}`;
+  }
+
+  /** Adds a flake's node; `known` is its lock file, of which `at` is its node there. */
+  add(
+    name: string,
+    flake: Attrs | undefined,
+    place: {
+      readonly node: LockNode;
+      readonly known: LockFile | undefined;
+      readonly at: string;
+      readonly path: readonly string[];
+    },
+    overrides: ReadonlyMap<string, DeclaredInput>,
+  ): string {
+    const key = this.unique(name);
+    this.nodes[key] = place.node;
+    if (flake === undefined) return key;
+    const declared = readInputs(flake.get(intern('inputs')) ?? null);
+    for (const implied of impliedInputs(flake)) {
+      if (!declared.has(implied)) {
+        declared.set(implied, {
+          ref: parseFlakeRef(implied),
+          follows: undefined,
+          isFlake: true,
+          overrides: new Map(),
+        });
+      }
+    }
+    const inputs: Record<string, string | readonly string[]> = {};
+    for (const [input, declaration] of declared) {
+      const effective = overrides.get(input) ?? declaration;
+      inputs[input] = this.addInput(input, effective, place);
+    }
+    this.nodes[key] = { ...place.node, ...(Object.keys(inputs).length === 0 ? {} : { inputs }) };
+    return key;
+  }
+
+  private addInput(
+    input: string,
+    declaration: DeclaredInput,
+    place: { readonly known: LockFile | undefined; readonly at: string; readonly path: readonly string[] },
+  ): string | readonly string[] {
+    if (declaration.follows !== undefined) return [...place.path, ...declaration.follows];
+    const locked = place.known?.nodes[place.at]?.inputs?.[input];
+    if (typeof locked === 'string') return this.copyLocked(place.known!, locked, place.path);
+    if (Array.isArray(locked)) return [...place.path, ...(locked as readonly string[])];
+    const ref = declaration.ref ?? parseFlakeRef(input)!;
+    const tree = machine.host.fetchTree(fetchInputOf(ref));
+    const directory = `${machine.host.storeDir}/${tree.storePath}${ref['dir'] === undefined ? '' : `/${String(ref['dir'])}`}`;
+    const node: LockNode = {
+      locked: {
+        ...fetchInputOf(ref),
+        ...tree.attrs,
+        ...(ref['dir'] === undefined ? {} : { dir: ref['dir'] }),
+      },
+      original: ref,
+      ...(declaration.isFlake ? {} : { flake: false }),
+    };
+    const flake = declaration.isFlake ? importFlake(directory) : undefined;
+    const known = declaration.isFlake ? readLockFile(directory) : undefined;
+    const path = [...place.path, input];
+    return this.add(input, flake, { node, known, at: known?.root ?? '', path }, declaration.overrides);
+  }
+
+  /** Copies a node of another lock file, and all below it. */
+  private copyLocked(lock: LockFile, name: string, path: readonly string[]): string {
+    const node = lock.nodes[name]!;
+    const key = this.unique(name);
+    this.nodes[key] = node;
+    const inputs: Record<string, string | readonly string[]> = {};
+    for (const [input, target] of Object.entries(node.inputs ?? {})) {
+      inputs[input] = typeof target === 'string' ? this.copyLocked(lock, target, path) : [...path, ...target];
+    }
+    this.nodes[key] = { ...node, ...(Object.keys(inputs).length === 0 ? {} : { inputs }) };
+    return key;
+  }
+}
+
+/** The set in a directory's `flake.nix`. */
+export function importFlake(directory: string): Attrs {
+  const file = `${directory}/flake.nix`;
+  if (machine.host.fileType(file) === undefined) {
+    throw new NixError(
+      'other',
+      `source tree referenced by '${directory}' does not contain a '/flake.nix' file`,
+    );
+  }
+  const value = machine.importer.importFile(file);
+  if (value instanceof Attrs) return value;
+  throw new NixError('eval', `file '${file}' must be an attribute set`);
+}
+
+/** The lock file of a directory, if it has one. */
+export function readLockFile(directory: string): LockFile | undefined {
+  const file = `${directory}/flake.lock`;
+  if (machine.host.fileType(file) === undefined) return undefined;
+  try {
+    return JSON.parse(fromByteText(machine.host.readFile(file))) as LockFile;
+  } catch (error) {
+    if (error instanceof NixError) throw error;
+    throw new NixError('other', `while parsing the lock file '${file}': ${(error as Error).message}`);
+  }
+}
+
+function isComplete(lock: LockFile, flake: Attrs): boolean {
+  const locked = lock.nodes[lock.root]?.inputs ?? {};
+  return [...readInputs(flake.get(intern('inputs')) ?? null).keys()].every(
+    (input) => locked[input] !== undefined,
+  );
+}
+
+/** A flake's lock file, completed in memory where it lacks an input; nothing is written. */
+export function lockFlake(directory: string, flake: Attrs): LockFile {
+  const known = readLockFile(directory);
+  if (known !== undefined && isComplete(known, flake)) return known;
+  if (machine.settings.pureEval && readInputs(flake.get(intern('inputs')) ?? null).size > 0) {
+    throw new NixError(
+      'other',
+      `flake '${directory}' has inputs that its lock file does not have, and evaluation is pure`,
+    );
+  }
+  const locker = new Locker();
+  const root = locker.add('root', flake, { node: {}, known, at: known?.root ?? '', path: [] }, new Map());
+  return { nodes: locker.nodes, root };
+}

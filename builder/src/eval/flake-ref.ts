@@ -1,0 +1,115 @@
+import type { FetchInput } from './host.js';
+
+/** Attributes of a flake reference, `dir` among them. */
+export type FlakeRef = Readonly<Record<string, string | number | boolean>>;
+
+const archiveEnding = /\.(zip|tar|tgz|tar\.gz|tar\.xz|tar\.bz2|tar\.zst)$/;
+const numeric = new Set(['lastModified', 'revCount']);
+const switches = new Set(['submodules', 'shallow', 'allRefs', 'exportIgnore', 'lfs', 'unpack']);
+
+const isRev = (text: string): boolean => /^[0-9a-f]{40}$/.test(text);
+
+function refOrRev(text: string | undefined): Record<string, string> {
+  if (text === undefined) return {};
+  if (isRev(text)) return { rev: text };
+  const both = /^(.*)\/([0-9a-f]{40})$/.exec(text);
+  return both === null ? { ref: text } : { ref: both[1]!, rev: both[2]! };
+}
+
+function readQuery(query: string): Record<string, string | number | boolean> {
+  const attrs: Record<string, string | number | boolean> = {};
+  for (const [key, value] of new URLSearchParams(query)) {
+    if (numeric.has(key)) attrs[key] = Number(value);
+    else if (switches.has(key)) attrs[key] = value === '1' || value === 'true';
+    else attrs[key] = value;
+  }
+  return attrs;
+}
+
+/**
+ * Reads a flake reference such as `github:owner/repo/ref?dir=lib`, `git+https://…`, `path:/…` or `nixpkgs`.
+ * Undefined for what is none. Format: the Nix manual, "Flake references".
+ */
+export function parseFlakeRef(text: string): FlakeRef | undefined {
+  const [withoutFragment] = text.split('#') as [string];
+  const mark = withoutFragment.indexOf('?');
+  const plain = mark < 0 ? withoutFragment : withoutFragment.slice(0, mark);
+  const extra = mark < 0 ? {} : readQuery(withoutFragment.slice(mark + 1));
+  const forge = /^(github|gitlab|sourcehut):([^/]+)\/([^/]+)(?:\/(.+))?$/.exec(plain);
+  if (forge !== null) {
+    const [, type, owner, repo, rest] = forge as unknown as [string, string, string, string, string?];
+    return { type, owner, repo, ...refOrRev(rest), ...extra };
+  }
+  if (plain.startsWith('git+')) return { type: 'git', url: plain.slice('git+'.length), ...extra };
+  if (plain.startsWith('git://')) return { type: 'git', url: plain, ...extra };
+  if (plain.startsWith('path:')) return { type: 'path', path: plain.slice('path:'.length), ...extra };
+  if (/^[./]/.test(plain)) return { type: 'path', path: plain, ...extra };
+  const archive = /^(tarball|file)\+(.*)$/.exec(plain);
+  if (archive !== null) return { type: archive[1]!, url: archive[2]!, ...extra };
+  if (/^(https?|file):/.test(plain)) {
+    return { type: archiveEnding.test(plain) ? 'tarball' : 'file', url: plain, ...extra };
+  }
+  const indirect = /^(?:flake:)?([a-zA-Z][a-zA-Z0-9_-]*)(?:\/(.+))?$/.exec(plain);
+  if (indirect === null) return undefined;
+  return { type: 'indirect', id: indirect[1]!, ...refOrRev(indirect[2]), ...extra };
+}
+
+function withQuery(base: string, ref: FlakeRef, shown: ReadonlySet<string>): string {
+  const query = Object.keys(ref)
+    .filter((key) => !shown.has(key))
+    .sort()
+    .map((key) => {
+      const value = ref[key]!;
+      const text = typeof value === 'boolean' ? (value ? '1' : '0') : value.toString();
+      return `${key}=${encodeURIComponent(text).replaceAll('%2F', '/').replaceAll('%3A', ':')}`;
+    });
+  return query.length === 0 ? base : `${base}?${query.join('&')}`;
+}
+
+/** Writes a flake reference as a URL. */
+export function formatFlakeRef(ref: FlakeRef): string {
+  const text = (key: string): string => String(ref[key] ?? '');
+  const tail = (...keys: string[]): string =>
+    keys
+      .filter((key) => ref[key] !== undefined)
+      .map((key) => `/${text(key)}`)
+      .join('');
+  switch (text('type')) {
+    case 'github':
+    case 'gitlab':
+    case 'sourcehut':
+      return withQuery(
+        `${text('type')}:${text('owner')}/${text('repo')}${tail('ref', 'rev')}`,
+        ref,
+        new Set(['type', 'owner', 'repo', 'ref', 'rev']),
+      );
+    case 'git':
+      return withQuery(`git+${text('url')}`, ref, new Set(['type', 'url']));
+    case 'path':
+      return withQuery(`path:${text('path')}`, ref, new Set(['type', 'path']));
+    case 'indirect':
+      return withQuery(
+        `flake:${text('id')}${tail('ref', 'rev')}`,
+        ref,
+        new Set(['type', 'id', 'ref', 'rev']),
+      );
+    case 'tarball':
+    case 'file': {
+      const implied = archiveEnding.test(text('url')) === (text('type') === 'tarball');
+      return withQuery(`${implied ? '' : `${text('type')}+`}${text('url')}`, ref, new Set(['type', 'url']));
+    }
+    default:
+      return text('url');
+  }
+}
+
+/** What is fetched for a reference: all but the directory inside. */
+export function fetchInputOf(ref: FlakeRef): FetchInput {
+  const { dir: _, ...input } = ref;
+  return input;
+}
+
+/** Whether a reference names one tree for ever. */
+export function isLocked(ref: FlakeRef): boolean {
+  return ref['rev'] !== undefined || ref['narHash'] !== undefined;
+}
