@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { toByteText } from './eval/byte-text.js';
+import { NixError } from './eval/errors.js';
 import type { FetchedTree, FetchInput, FileType, Host, OutputToRealise, PathToAdd } from './eval/host.js';
 import type { EvalStore } from './eval-store.js';
 import type { FileAccess } from './file-access.js';
@@ -41,6 +42,7 @@ export class LocalHost implements Host {
   private readonly fetcher: EvalFetcher;
   private readonly surroundings: Surroundings;
   private readonly recorder: ReadRecorder;
+  private access: { readonly allowed: Set<string>; readonly pure: boolean } | undefined;
   private readonly started = Math.floor(Date.now() / 1000);
 
   constructor(parts: {
@@ -82,9 +84,32 @@ export class LocalHost implements Host {
     writeBytes(2, `${text}\n`);
   }
 
-  /** Before something in the store is looked at, what this evaluation added must be there. */
+  /**
+   * Before something in the store is looked at, what this evaluation added must be there; and a restricted
+   * evaluation may look at little else.
+   */
   private settle(path: string): void {
     if (path.startsWith(this.storeDir)) this.store.settle();
+    if (this.access !== undefined) this.checkAccess(path);
+  }
+
+  /** Restricts what can be read to these paths and what is below them; a pure evaluation says so differently. */
+  restrict(allowed: readonly string[], pure: boolean): void {
+    this.access = { allowed: new Set(allowed.map((path) => path.replace(/\/+$/, ''))), pure };
+  }
+
+  /** Lets a restricted evaluation read a path, because it made it or was pointed to it. */
+  allow(path: string): void {
+    this.access?.allowed.add(path);
+  }
+
+  private checkAccess(path: string): void {
+    const { allowed, pure } = this.access!;
+    for (let at = path; at !== ''; at = at.slice(0, at.lastIndexOf('/'))) if (allowed.has(at)) return;
+    // The directories on the way to what is allowed can be passed through.
+    for (const each of allowed) if (path === '/' || each.startsWith(`${path}/`)) return;
+    const mode = pure ? "pure evaluation mode (use '--impure' to override)" : 'restricted mode';
+    throw new NixError('restricted-path', `access to absolute path '${path}' is forbidden in ${mode}`);
   }
 
   fileType(path: string): FileType | undefined {
@@ -133,6 +158,7 @@ export class LocalHost implements Host {
   addText(name: string, contents: string, references: readonly string[], dryRun: boolean): string {
     const path = this.store.addText(name, contents, references, dryRun);
     if (!dryRun) this.recorder.noteAdded(path);
+    this.allow(`${this.storeDir}/${path}`);
     return path;
   }
 
@@ -140,6 +166,7 @@ export class LocalHost implements Host {
     const added = this.store.addPath(path);
     if (!path.path.startsWith(this.storeDir)) this.recorder.noteTree(path.path);
     if (!path.dryRun) this.recorder.noteAdded(added);
+    this.allow(`${this.storeDir}/${added}`);
     return added;
   }
 
@@ -150,16 +177,22 @@ export class LocalHost implements Host {
 
   realise(outputs: readonly OutputToRealise[]): readonly string[] {
     this.recorder.noteUnrepeatable();
-    return this.store.realise(outputs);
+    const paths = this.store.realise(outputs);
+    for (const path of paths) this.allow(`${this.storeDir}/${path}`);
+    return paths;
   }
 
   fetchUrl(request: Parameters<Host['fetchUrl']>[0]): string {
     this.recorder.noteUnrepeatable();
-    return this.fetcher.fetchUrl(request);
+    const path = this.fetcher.fetchUrl(request);
+    this.allow(`${this.storeDir}/${path}`);
+    return path;
   }
 
   fetchTree(input: FetchInput): FetchedTree {
     this.recorder.noteUnrepeatable();
-    return this.fetcher.fetchTree(input);
+    const tree = this.fetcher.fetchTree(input);
+    this.allow(`${this.storeDir}/${tree.storePath}`);
+    return tree;
   }
 }

@@ -27,6 +27,8 @@ export interface EvaluationContext {
   ) => Promise<readonly StorePath[]>;
   /** Makes a store path valid by substitution. */
   readonly ensurePath: (path: StorePath, store: LocalStore | DaemonStore) => Promise<void>;
+  /** Whether there is no store at all, as for checks that write nothing. */
+  readonly storeless?: boolean;
   /** Where a conversation's lines come from. */
   readonly prompt?: EvaluationPrompt | undefined;
   readonly stateDir: string;
@@ -69,6 +71,7 @@ export class EvaluationServices {
   }
 
   async isValidPath(path: StorePath): Promise<boolean> {
+    if (this.context.storeless === true) return false;
     const store = await this.open();
     await this.flush();
     return (await store.queryPathInfo(path)) !== undefined;

@@ -88,8 +88,22 @@ class Evaluation {
     });
   }
 
+  /** A restricted evaluation reads the search path, and nothing else of this machine; a pure one not even that. */
+  private restrict(): void {
+    const { pureEval, restrictEval } = this.request.settings;
+    if (!pureEval && !restrictEval) return;
+    const directory = this.host.workingDirectory();
+    const roots = pureEval ? [] : this.evaluator.searchPath.map(({ path }) => canonicalPath(path, directory));
+    this.host.restrict(
+      roots.flatMap((root) => [root, this.host.resolveSymlinks(root)]),
+      pureEval,
+    );
+    this.host.allow('/__corepkgs__');
+  }
+
   run(): void {
     const { goal } = this.request;
+    this.restrict();
     if (goal.kind === 'find-file') {
       for (const name of goal.names) this.print(`${findFile(this.evaluator.searchPath, toByteText(name))}\n`);
       return;

@@ -99,6 +99,7 @@ function bindFormals(lambda: Lambda, argument: Slot, pos: Pos): Env {
 
 function callLambda(lambda: Lambda, argument: Slot, pos: Pos): Value {
   const { code } = lambda;
+  lambda.evaluated = true;
   const env: Env =
     code.expr.formals === undefined ? [lambda.env, argument] : bindFormals(lambda, argument, pos);
   try {

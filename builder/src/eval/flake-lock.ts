@@ -78,9 +78,9 @@ export function readInputs(slot: Slot): Map<string, DeclaredInput> {
   const value = force(slot);
   const inputs = new Map<string, DeclaredInput>();
   if (!(value instanceof Attrs)) return inputs;
-  value.shape.ids.forEach((id, i) =>
-    inputs.set(fromByteText(symbolName(id)), readDeclaration(value.values[i]!)),
-  );
+  value.shape.ids.forEach((id, i) => {
+    inputs.set(fromByteText(symbolName(id)), readDeclaration(value.values[i]!));
+  });
   return inputs;
 }
 

@@ -71,6 +71,9 @@ class Printer {
         if (value === undefined) return this.printThunk(slot);
         return this.printValue(value, depth);
       }
+      if (slot instanceof Lambda && !slot.evaluated && depth > 0 && this.options.force !== true) {
+        return mark('thunk');
+      }
       return this.printValue(force(slot, noPos), depth);
     } catch (error) {
       if (!(error instanceof NixError) || error.kind === 'stack-overflow') throw error;
@@ -254,6 +257,6 @@ export function printPlain(slot: Slot, seen = new Set<object>(), depth = 0): str
     }
     return `{ ${parts.join('')}}`;
   }
-  if (value instanceof Lambda) return '<LAMBDA>';
+  if (value instanceof Lambda) return value.evaluated || depth === 0 ? '<LAMBDA>' : '<CODE>';
   return value instanceof PrimOp ? '<PRIMOP>' : '<PRIMOP-APP>';
 }

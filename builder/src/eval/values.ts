@@ -83,6 +83,8 @@ export interface LambdaCode {
 
 export class Lambda extends Callable {
   readonly callable = 'lambda';
+  /** Whether anything has asked for it: until then it prints as what is not evaluated, though it is. */
+  evaluated = false;
   readonly code: LambdaCode;
   readonly env: Env;
   constructor(code: LambdaCode, env: Env) {

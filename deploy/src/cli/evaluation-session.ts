@@ -56,6 +56,7 @@ export async function runOnMachine(
   let client: Client | undefined;
   const services = new EvaluationServices({
     prompt,
+    storeless: storeUri(settings) === undefined,
     stateDir: findStoreLayout(settings, storeUri(settings)?.parameters ?? new Map()).stateDir,
     cacheDir: settings.directories.cacheDir.value,
     storeDir: surroundings.storeDir,

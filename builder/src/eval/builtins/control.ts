@@ -18,7 +18,7 @@ import { machine } from '../machine.js';
 import { noPos } from '../positions.js';
 import { printForError, printValue } from '../print-value.js';
 import { sym, symbolName } from '../symbols.js';
-import { force, isInt, isString, type Slot, stringText, type Value } from '../values.js';
+import { force, isInt, isString, Lambda, type Slot, stringText, type Value } from '../values.js';
 import { type Builtin, define, defineUntraced } from './define.js';
 
 /** Evaluates a value and everything in it. */
@@ -28,6 +28,7 @@ export function forceDeep(root: Slot): Value {
     const pos = ownPosition(slot);
     enterDepth(pos);
     const value = force(slot, pos);
+    if (value instanceof Lambda) value.evaluated = true;
     const container = value instanceof Attrs || Array.isArray(value);
     if (container && !seen.has(value)) {
       seen.add(value);
