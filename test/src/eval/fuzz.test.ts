@@ -74,7 +74,7 @@ const { int } = fc.letrec<Record<'int' | 'bool' | 'string' | 'list' | 'set', str
       join`{ ${name} = ${int}; }`,
       join`rec { a = ${int}; b = a + ${int}; }`,
       join`(${set} // ${set})`,
-      join`(with { a = ${int}; }; { inherit a; b = ${int}; })`,
+      join`(with { w = ${int}; }; { a = w; b = ${int}; })`,
       join`(removeAttrs ${set} [ "${name}" ])`,
       join`(builtins.mapAttrs (n: v: v + ${int}) ${set})`,
       join`(builtins.listToAttrs [ { name = "c"; value = ${int}; } ])`,
