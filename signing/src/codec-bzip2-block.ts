@@ -18,7 +18,7 @@ export interface Bzip2Block {
  * Decodes one block's symbols into `pointers` and turns them into the inverse Burrows–Wheeler chain: entry i
  * holds the next entry's index above a byte. Throws BadBlock; lets OutOfBits through.
  */
-export function readBzip2Block(bits: BitReader, pointers: Uint32Array): Bzip2Block {
+export function readBzip2Block(bits: BitReader, pointers: Int32Array): Bzip2Block {
   if (bits.read(1) === 1) throw new BadBlock('a randomised block, as only bzip2 before 0.9.5 wrote');
   const origin = bits.read(24);
   const alphabet = readAlphabet(bits);
@@ -138,7 +138,7 @@ interface SymbolInput {
   readonly alphabet: Uint8Array;
   readonly selectors: Uint8Array;
   readonly tables: readonly HuffmanTable[];
-  readonly pointers: Uint32Array;
+  readonly pointers: Int32Array;
   readonly counts: Uint32Array;
 }
 
@@ -183,7 +183,7 @@ function readSymbols(bits: BitReader, input: SymbolInput): number {
 }
 
 /** The inverse Burrows–Wheeler transform: puts above each byte the index of the one that follows it. */
-function linkChain(pointers: Uint32Array, length: number, counts: Uint32Array): void {
+function linkChain(pointers: Int32Array, length: number, counts: Uint32Array): void {
   const starts = new Uint32Array(256);
   let sum = 0;
   for (let byte = 0; byte < 256; byte++) {

@@ -8,7 +8,7 @@ const MAX_COMPRESSED_BLOCK = 2_400_000;
 const BLOCK_MAGIC = [0x314159, 0x265359] as const;
 const END_MAGIC = [0x177245, 0x385090] as const;
 
-const crcTable = new Uint32Array(256);
+const crcTable = new Int32Array(256);
 
 /** bzip2's CRC-32: polynomial 0x04c11db7, most significant bit first. */
 function fillCrcTable(): void {
@@ -29,7 +29,7 @@ export class Bzip2Decoder implements StepCodec {
   readonly #output = new Uint8Array(OUTPUT_SIZE);
   #waiting: Uint8Array[] = [];
   #waitingSize = 0;
-  #pointers = new Uint32Array(0);
+  #pointers = new Int32Array(0);
   #inStream = false;
   #streams = 0;
   #streamCrc = 0;
@@ -53,7 +53,7 @@ export class Bzip2Decoder implements StepCodec {
   }
 
   close(): void {
-    this.#pointers = new Uint32Array(0);
+    this.#pointers = new Int32Array(0);
   }
 
   #gather(): void {
@@ -95,7 +95,7 @@ export class Bzip2Decoder implements StepCodec {
         this.#streams === 0 ? 'it does not begin as bzip2 does' : 'something else follows its end',
       );
     }
-    if (this.#pointers.length !== level * BLOCK_UNIT) this.#pointers = new Uint32Array(level * BLOCK_UNIT);
+    if (this.#pointers.length !== level * BLOCK_UNIT) this.#pointers = new Int32Array(level * BLOCK_UNIT);
     this.#inStream = true;
     this.#streams += 1;
     this.#streamCrc = 0;
@@ -112,7 +112,7 @@ export class Bzip2Decoder implements StepCodec {
     const walk: Walk = {
       place: this.#pointers[block.origin]! >>> 8,
       left: block.length,
-      crc: 0xffffffff,
+      crc: -1,
       last: -1,
       equal: 0,
       repeat: 0,
@@ -135,7 +135,7 @@ interface Walk {
 }
 
 /** Writes decoded bytes to `output` until it is full or the block is over; the hot loop, hence the locals. */
-function fillFromChain(pointers: Uint32Array, walk: Walk, output: Uint8Array): number {
+function fillFromChain(pointers: Int32Array, walk: Walk, output: Uint8Array): number {
   let { place, left, crc, last, equal, repeat } = walk;
   let filled = 0;
   while (filled < output.length) {

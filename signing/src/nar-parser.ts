@@ -31,6 +31,16 @@ export interface NarVisitor {
   symlink(name: ByteString, target: ByteString): void;
 }
 
+/** For archives that are only to be checked, or read to their end. */
+export const ignoringVisitor: NarVisitor = {
+  enterDirectory() {},
+  leaveDirectory() {},
+  beginFile() {},
+  contents() {},
+  endFile() {},
+  symlink() {},
+};
+
 /** What the parser expects next. */
 type State =
   | 'magic'

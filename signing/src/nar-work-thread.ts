@@ -2,8 +2,9 @@ import { createHash, type Hash as Sha256 } from 'node:crypto';
 import { formatBase32 } from './base32.js';
 import { compress, decompress } from './codec.js';
 import { LarderError } from './errors.js';
+import { makeSeekable } from './make-seekable.js';
 import { NarLister } from './nar-listing.js';
-import { NarParser, type NarVisitor } from './nar-parser.js';
+import { ignoringVisitor, NarParser, type NarVisitor } from './nar-parser.js';
 import { NarRestorer } from './nar-restore.js';
 import type {
   DumpParams,
@@ -28,52 +29,41 @@ import { type JobContext, serveJobs } from './worker-jobs.js';
 /** The module of nar-work's threads. Everything in it may keep its thread busy; nothing else imports it. */
 serveJobs<NarJobs>({ verify, restore, dump, hash, compressFrame: doFrame });
 
-const IGNORE: NarVisitor = {
-  enterDirectory() {},
-  leaveDirectory() {},
-  beginFile() {},
-  contents() {},
-  endFile() {},
-  symlink() {},
-};
-
 async function verify(params: VerifyParams, context: JobContext): Promise<VerifyResult> {
+  const { compression, windowLogMax, level, narSize, maxSize = narSize, output } = params;
   const file = new Digest();
-  const seekable = params.compression === 'zstd' ? new SeekableCheck() : undefined;
+  const stored = new Digest();
+  const seekable = compression === 'zstd' && output === 'same' ? new SeekableCheck() : undefined;
   const lister = params.listing ? new NarLister() : undefined;
-  const nar = new NarDigest(params.candidates, lister ?? IGNORE);
-  const output = new Output(params, context);
-  const { compression, windowLogMax, narSize, maxSize = narSize } = params;
+  const nar = new NarDigest(params.candidates, lister ?? ignoringVisitor);
   const input = tap(context.input, (chunk) => {
     file.update(chunk);
     seekable?.write(chunk);
-    return output.same(chunk);
+    return output === 'same' ? context.write(chunk) : undefined;
   });
-  const content = decompress(input, compression, {
-    lend: true,
-    maxSize,
-    windowLogMax,
-    onFrame: seekable?.onFrame,
-  });
-  let result: HashResult;
-  try {
-    for await (const chunk of content) {
-      nar.write(chunk);
-      context.progress(chunk.length);
-      await output.recompress(chunk);
+  const onContent = (chunk: Uint8Array): void => {
+    nar.write(chunk);
+    context.progress(chunk.length);
+  };
+  const limits = { maxSize, windowLogMax };
+  if (output === 'seekable') {
+    for await (const piece of makeSeekable(input, { compression, onContent, level, ...limits })) {
+      stored.update(piece);
+      await context.write(piece);
     }
-    result = nar.finish(params);
-    await output.end();
-  } finally {
-    output.close();
+  } else {
+    const content = decompress(input, compression, { lend: true, onFrame: seekable?.onFrame, ...limits });
+    for await (const chunk of content) onContent(chunk);
   }
+  const result = nar.finish(params);
   const fileHash = file.hash();
   return {
     ...result,
     fileHash,
     fileSize: file.size,
-    ...output.result({ fileHash, fileSize: file.size }),
-    seekable: params.output === 'seekable' || (seekable?.matches() ?? false),
+    outputHash: output === 'seekable' ? stored.hash() : fileHash,
+    outputSize: output === 'seekable' ? stored.size : output === 'same' ? file.size : 0,
+    seekable: output === 'seekable' || (seekable?.matches() ?? false),
     listing: lister?.listing(),
   };
 }
@@ -256,49 +246,4 @@ function checkExpected(actual: HashResult, expected: ExpectedNar): void {
     `the archive's hash is ${got} where ${wanted} was promised: it was damaged or tampered with`,
     { fields: { expected: wanted, actual: got } },
   );
-}
-
-/** What a verification sends back of the archive: nothing, the bytes it was given, or seekable zstd. */
-class Output {
-  readonly #kind: VerifyParams['output'];
-  readonly #context: JobContext;
-  readonly #encoder: SeekableZstdEncoder | undefined;
-  readonly #digest = new Digest();
-
-  constructor({ output, level, narSize }: VerifyParams, context: JobContext) {
-    this.#kind = output;
-    this.#context = context;
-    this.#encoder = output === 'seekable' ? new SeekableZstdEncoder({ level, size: narSize }) : undefined;
-  }
-
-  same(chunk: Uint8Array): Promise<void> | undefined {
-    return this.#kind === 'same' ? this.#context.write(chunk) : undefined;
-  }
-
-  async recompress(chunk: Uint8Array): Promise<void> {
-    if (this.#encoder === undefined) return;
-    for (const piece of this.#encoder.write(chunk)) await this.#emit(piece);
-  }
-
-  async end(): Promise<void> {
-    if (this.#encoder === undefined) return;
-    for (const piece of this.#encoder.end()) await this.#emit(piece);
-  }
-
-  close(): void {
-    this.#encoder?.close();
-  }
-
-  #emit(piece: Uint8Array): Promise<void> | undefined {
-    this.#digest.update(piece);
-    return this.#context.write(piece);
-  }
-
-  result(file: {
-    readonly fileHash: Uint8Array;
-    readonly fileSize: number;
-  }): Pick<VerifyResult, 'outputHash' | 'outputSize'> {
-    if (this.#kind === 'seekable') return { outputHash: this.#digest.hash(), outputSize: this.#digest.size };
-    return { outputHash: file.fileHash, outputSize: this.#kind === 'same' ? file.fileSize : 0 };
-  }
 }

@@ -17,6 +17,8 @@ export interface SeekableZstdOptions {
   readonly frameSize?: number;
   /** Uncompressed bytes in all, if known: the frames' headers then say their sizes. Any other is `size-mismatch`. */
   readonly size?: number;
+  /** Frames that stand before those made here; the list is added to. */
+  readonly entries?: SeekEntry[];
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -41,7 +43,7 @@ export class SeekableZstdEncoder implements StepCodec {
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_SIZE);
   readonly #frameSize: number;
   readonly #size: number | undefined;
-  readonly #entries: SeekEntry[] = [];
+  readonly #entries: SeekEntry[];
   /** The last bytes put out, for the checksum. */
   readonly #last = Buffer.alloc(4);
   #left: number | undefined;
@@ -51,6 +53,7 @@ export class SeekableZstdEncoder implements StepCodec {
   constructor(options: SeekableZstdOptions = {}) {
     this.#context = openZstdContext(options);
     this.#frameSize = options.frameSize ?? FRAME_SIZE;
+    this.#entries = options.entries ?? [];
     this.#size = options.size;
     this.#left = options.size;
   }

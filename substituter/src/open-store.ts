@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
 import type { NarWork } from '@larder/signing/nar-work';
 import { StoreDir } from '@larder/signing/store-path';
@@ -9,7 +9,7 @@ import { HttpCacheFiles } from './binary-cache/http-cache-files.js';
 import { DaemonPool } from './daemon/daemon-pool.js';
 import { DaemonStore } from './daemon/daemon-store.js';
 import type { HttpClient } from './http/http-client.js';
-import { findStoreLayout } from './local-store/layout.js';
+import { findStoreLayout, isWritable } from './local-store/layout.js';
 import { LocalStore, type LocalStoreOptions, localStoreOptions } from './local-store/local-store.js';
 import type { Settings } from './settings/settings.js';
 import { countParameter, flagParameter, formatStoreUri, parseStoreUri, type StoreUri } from './store-uri.js';
@@ -110,13 +110,4 @@ function openDaemonStore(uri: LocalStoreUri, { settings, onLog }: OpenContext): 
     onLog,
   });
   return new DaemonStore(pool, { storeDir: new StoreDir(settings.directories.storeDir.value) });
-}
-
-function isWritable(directory: string): boolean {
-  try {
-    accessSync(directory, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

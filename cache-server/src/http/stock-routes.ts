@@ -7,6 +7,7 @@ import { fileNeed, isNarFileName } from '../publish/stock-publisher.js';
 import { collectBody, readBody } from './body.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { Services } from './services.js';
+import { sniffUpload } from './sniff-upload.js';
 
 const HASH = '[0-9abcdfghijklmnpqrsvwxyz]';
 
@@ -36,8 +37,9 @@ export function stockRoutes(services: Services): CacheRoute[] {
             `'${fileName}' is not of the form <file hash>.nar.<compression>`,
           );
         const body = readBody(context.env.incoming, { limit: limits.nar, idle });
-        const compression = compressionOfUrl(fileName);
-        const row = await nars.receive(cache, body, { compression, fileName });
+        const label = compressionOfUrl(fileName);
+        const upload = label === 'none' ? await sniffUpload(body) : { body, compression: label };
+        const row = await nars.receive(cache, upload.body, { compression: upload.compression, fileName });
         await sideFiles.settleDebugInfo(cache, fileName, row.nar_hash);
         await stock.settle(cache, fileNeed(fileName));
         return context.body(null, 204);

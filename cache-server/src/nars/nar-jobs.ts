@@ -3,8 +3,8 @@ import { decompress } from '@larder/signing/codec';
 import type { Compression } from '@larder/signing/compression';
 import { LarderError } from '@larder/signing/errors';
 import { Hasher } from '@larder/signing/hash';
+import { makeSeekable } from '@larder/signing/make-seekable';
 import { ReferenceScanner } from '@larder/signing/references';
-import { SeekableZstdEncoder } from '@larder/signing/seekable-zstd-writer';
 import { type JobContext, serveJobs } from '@larder/signing/worker-jobs';
 import type { ContentHashRequest } from './content-facts.js';
 import { ContentHasher } from './content-hasher.js';
@@ -65,23 +65,17 @@ async function ingest(
   const file = new Hasher('sha256');
   const survey = new NarSurvey();
   const { signal } = context;
-  const encoder = new SeekableZstdEncoder({ level });
-  const put = async (pieces: Iterable<Uint8Array>): Promise<void> => {
-    for (const piece of pieces) {
-      file.update(piece);
-      await context.write(piece);
-    }
-  };
-  try {
-    const plain = decompress(hashed(context.input, upload), compression, { maxSize, lend: true, signal });
-    for await (const chunk of plain) {
-      survey.write(chunk);
-      await put(encoder.write(chunk));
-      await context.breathe();
-    }
-    await put(encoder.end());
-  } finally {
-    encoder.close();
+  const kept = makeSeekable(hashed(context.input, upload), {
+    compression,
+    maxSize,
+    level,
+    onContent: (chunk) => survey.write(chunk),
+    signal,
+  });
+  for await (const piece of kept) {
+    file.update(piece);
+    await context.write(piece);
+    await context.breathe();
   }
   return {
     ...finish(survey),

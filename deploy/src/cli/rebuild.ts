@@ -265,10 +265,9 @@ function toRequest(options: RebuildOptions): RebuildRequest {
 }
 
 async function openContext(root: MachineRoot, { settings, options }: Call): Promise<RebuildContext> {
-  const { NixEvaluator } = await import('../rebuild/nix-evaluator.js');
-  const { NixRealiser } = await import('../rebuild/nix-realiser.js');
+  const { openEngines } = await import('../rebuild/engines.js');
   const flakes: [string, string][] =
     options.flake === undefined ? [] : [['experimental-features', 'nix-command flakes']];
-  const engine = { root: root.directory, settings: [...flakes, ...settings] };
-  return { root, evaluator: new NixEvaluator(engine), realiser: new NixRealiser(engine), report };
+  const { evaluator, realiser } = await openEngines({ root, settings: [...flakes, ...settings] });
+  return { root, evaluator, realiser, report };
 }

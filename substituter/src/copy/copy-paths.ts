@@ -25,6 +25,12 @@ export interface CopyOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What it takes to find a path that the destination may take. */
+export type TrustedSourceOptions = Pick<
+  CopyOptions,
+  'sources' | 'destination' | 'trusted' | 'requireSignatures' | 'signal'
+>;
+
 export interface CopyResult {
   /** Paths that were copied, references first. */
   readonly copied: readonly StorePath[];
@@ -70,10 +76,10 @@ export async function planCopy(roots: Iterable<StorePath>, options: CopyOptions)
  * Finds a path at a source from which the destination may take it. A source whose copy is not trusted is passed
  * over for one whose copy is.
  */
-async function findTrusted(
+export async function findTrusted(
   path: StorePath,
   unwanted: ReadonlySet<PathSource>,
-  { sources, destination, trusted, requireSignatures, signal }: CopyOptions,
+  { sources, destination, trusted, requireSignatures, signal }: TrustedSourceOptions,
 ): Promise<FoundPath | undefined> {
   const except = new Set(unwanted);
   let refusal: Error | undefined;

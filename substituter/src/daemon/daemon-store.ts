@@ -1,7 +1,7 @@
 import { formatContentAddress, parseContentAddress } from '@larder/signing/content-address';
 import { LarderError } from '@larder/signing/errors';
 import { parseHash } from '@larder/signing/hash';
-import { NarParser, type NarVisitor } from '@larder/signing/nar-parser';
+import { ignoringVisitor, NarParser } from '@larder/signing/nar-parser';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
@@ -22,15 +22,6 @@ export interface DaemonUpload {
   /** False asks a daemon that trusts us to take it unsigned; one that does not refuses it all the same. */
   readonly checkSignatures: boolean;
 }
-
-const ACCEPT_ANYTHING: NarVisitor = {
-  enterDirectory() {},
-  leaveDirectory() {},
-  beginFile() {},
-  contents() {},
-  endFile() {},
-  symlink() {},
-};
 
 /**
  * This machine's store through Nix's daemon, for users who may not write it themselves. The daemon checks hashes and
@@ -149,7 +140,7 @@ export class DaemonStore implements MachineStore {
       await connection.request(
         this.#request(OPERATION.narFromPath).string(this.storeDir.format(info.storePath)),
       );
-      const parser = new NarParser(ACCEPT_ANYTHING);
+      const parser = new NarParser(ignoringVisitor);
       while (!parser.done) {
         signal?.throwIfAborted();
         const chunk = await connection.read((reader) => reader.chunk());

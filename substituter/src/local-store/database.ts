@@ -1,8 +1,9 @@
-import { accessSync, constants, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
 import type { ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import Database from 'better-sqlite3';
+import { isWritable } from './layout.js';
 import { formatRow, parseRow, type ValidPathRow } from './path-info-row.js';
 import { SCHEMA, SCHEMA_VERSION } from './schema.js';
 
@@ -252,13 +253,4 @@ function writeSchemaVersion(path: string): void {
   const temporary = `${path}.${process.pid}`;
   writeFileSync(temporary, String(SCHEMA_VERSION));
   renameSync(temporary, path);
-}
-
-function isWritable(directory: string): boolean {
-  try {
-    accessSync(directory, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import { StoreDir, type StorePath } from '@larder/signing/store-path';
 import type { Settings } from '../settings/settings.js';
 import type { StoreParameters } from '../store-uri.js';
@@ -32,6 +33,16 @@ export function findStoreLayout(settings: Settings, parameters: StoreParameters)
 /** The physical place of a store path. */
 export function realPath(layout: StoreLayout, path: StorePath): string {
   return `${layout.realStoreDir}/${path}`;
+}
+
+/** Whether this process may read and write in a directory. */
+export function isWritable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function withoutTrailingSlashes(path: string): string {

@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { StoreDir } from '@larder/signing/store-path';
 import { componentCommand } from '../engines/components.js';
@@ -120,6 +121,24 @@ export class Nix implements AsyncDisposable {
   try(program: NixProgram, args: readonly string[], options: ProgramOptions = {}): Promise<ProgramResult> {
     const command = componentCommand('nix', program);
     return tryProgram(command, this.#arguments(args), { env: this.#env, ...options });
+  }
+
+  /** The whole command line and environment, for whoever runs it another way. */
+  command(program: NixProgram, args: readonly string[]) {
+    return { command: componentCommand('nix', program), args: this.#arguments(args), env: this.#env };
+  }
+
+  /** Starts a program without waiting for it. */
+  start(program: NixProgram, args: readonly string[]): ChildProcess {
+    const command = componentCommand('nix', program);
+    return spawn(command, this.#arguments(args), { env: this.#env, stdio: 'ignore' });
+  }
+
+  /** Runs a program on another store, such as the URL of a binary cache. */
+  async runOn(store: string, program: NixProgram, args: readonly string[]): Promise<string> {
+    const command = componentCommand('nix', program);
+    const output = await runProgram(command, [...args, '--store', store], { env: this.#env });
+    return output.toString().replace(/\n$/, '');
   }
 
   /** Adds trees as sources, by their base names; returns their store paths. */

@@ -61,14 +61,14 @@ export class Machine implements AsyncDisposable {
     await writeFile(this.configuration, `${head}{\n${settings.join('\n')}\n}\n`);
   }
 
+  /** Where the evaluator finds the example and its parts. */
+  get searchPath(): readonly string[] {
+    return [`nixpkgs=${example}`, `nixos-config=${this.configuration}`, `larder-sources=${this.#sources}`];
+  }
+
   /** The words after `larder rebuild`, with where everything is. */
   rebuildArguments(args: readonly string[]): string[] {
-    const searchPath = [
-      `nixpkgs=${example}`,
-      `nixos-config=${this.configuration}`,
-      `larder-sources=${this.#sources}`,
-    ];
-    const include = searchPath.flatMap((entry) => ['-I', entry]);
+    const include = this.searchPath.flatMap((entry) => ['-I', entry]);
     return [larder, 'rebuild', ...args, '--root', this.root, ...include];
   }
 

@@ -21,10 +21,11 @@ let
     # Makes /etc, the users' homes and the like what the configuration says. May be run at any time, again and again.
     toplevel=$1
 
-    # Points a link somewhere else without a moment in which it is missing.
+    # Points a link somewhere else without a moment in which it is missing. An activation that was cut off may have
+    # left the new name behind.
     replace_link() {
-      ln -s "$1" "$2.new.$$"
-      mv -f -T "$2.new.$$" "$2"
+      ln -sfn "$1" "$2.larder-new"
+      mv -f -T "$2.larder-new" "$2"
     }
 
     mkdir -p /etc /bin /run /tmp /var/log /var/lib /root
@@ -37,14 +38,16 @@ let
       case $file in *.mode) continue ;; esac
       mkdir -p "/etc/$(dirname "$file")"
       if [ -e "/etc/static/$file.mode" ]; then
-        cp -L "/etc/static/$file" "/etc/$file.new.$$"
-        chmod "$(cat "/etc/static/$file.mode")" "/etc/$file.new.$$"
-        mv -f "/etc/$file.new.$$" "/etc/$file"
+        rm -f "/etc/$file.larder-new"
+        cp -L "/etc/static/$file" "/etc/$file.larder-new"
+        chmod "$(cat "/etc/static/$file.mode")" "/etc/$file.larder-new"
+        mv -f "/etc/$file.larder-new" "/etc/$file"
       elif [ "$(readlink "/etc/$file")" != "/etc/static/$file" ]; then
         replace_link "/etc/static/$file" "/etc/$file"
       fi
     done
     # What the last system had and this one has not.
+    find /etc -name '*.larder-new' -exec rm -f {} +
     find /etc -type l | while read -r link; do
       case $(readlink "$link") in /etc/static/*) [ -e "$link" ] || rm "$link" ;; esac
     done

@@ -1,0 +1,419 @@
+import type { ContentAddressMethod } from '@larder/signing/content-address';
+import {
+  computeDerivationPath,
+  type Derivation,
+  type DerivationOutput,
+  derivationOutputPath,
+  derivationReferences,
+  formatDerivation,
+} from '@larder/signing/derivation';
+import { computeOutputPaths, outputPlaceholder } from '@larder/signing/derivation-hash';
+import { type HashAlgorithm, isHashAlgorithm } from '@larder/signing/hash';
+import { parseStorePath, type StorePath } from '@larder/signing/store-path';
+import { type Attrs, AttrsBuilder } from '../attrs.js';
+import { fromByteText, toByteText } from '../byte-text.js';
+import { coerceToString, forceStringWith } from '../coerce.js';
+import { ContextCollector, parseContextElement } from '../context.js';
+import { NixError, traced } from '../errors.js';
+import { forceAttrs, forceBool, forceList, forceStringNoContext, requireAttr } from '../force.js';
+import { formatErrorAsWarning } from '../format-error.js';
+import { quoteJson, valueToJson } from '../json.js';
+import { machine } from '../machine.js';
+import { formatPosition, noPos } from '../positions.js';
+import { intern, sym, symbolName } from '../symbols.js';
+import { force, NixString, type Slot, type Value } from '../values.js';
+import { type Builtin, define } from './define.js';
+import {
+  derivationModulo,
+  outputString,
+  readStoreDerivation,
+  rememberModulo,
+  storeDir,
+} from './derivation-outputs.js';
+import { parseNixHash } from './strings.js';
+
+/** Why a name cannot name a store path, in Nix's words; undefined if it can. */
+function nameFault(name: string): string | undefined {
+  if (name === '') return 'name must not be empty';
+  if (name.length > 211) return `name '${name}' must be no longer than 211 characters`;
+  if (name === '.' || name === '..') return `name '${name}' is not valid`;
+  if (name.startsWith('.-'))
+    return `name '${name}' is not valid: first dash-separated component must not be '.'`;
+  if (name.startsWith('..-'))
+    return `name '${name}' is not valid: first dash-separated component must not be '..'`;
+  const illegal = /[^0-9a-zA-Z+\-._?=]/.exec(name);
+  return illegal === null ? undefined : `name '${name}' contains illegal character '${illegal[0]}'`;
+}
+
+const checksReplacedByOutputChecks = new Set([
+  'allowedReferences',
+  'allowedRequisites',
+  'disallowedReferences',
+  'disallowedRequisites',
+  'maxSize',
+  'maxClosureSize',
+]);
+
+/** Gathers what a set of attributes says about a derivation. */
+class DerivationBuilder {
+  readonly collector = new ContextCollector();
+  readonly env = new Map<string, string>();
+  readonly args: string[] = [];
+  builder = '';
+  system = '';
+  outputs: string[] = ['out'];
+  contentAddressed = false;
+  impure = false;
+  outputHash: string | undefined;
+  outputHashAlgorithm: HashAlgorithm | undefined;
+  method: ContentAddressMethod | undefined;
+  private readonly name: string;
+  private readonly structured: boolean;
+  private readonly structuredAttrs: string[] = [];
+
+  constructor(name: string, structured: boolean) {
+    this.name = name;
+    this.structured = structured;
+  }
+
+  private requireFeature(feature: string, reason = ''): void {
+    if (machine.settings.experimentalFeatures.has(feature)) return;
+    throw new NixError(
+      'other',
+      `experimental Nix feature '${feature}' is disabled${reason}; add '--extra-experimental-features ${feature}' to enable it`,
+    );
+  }
+
+  private setHashMode(mode: string): void {
+    if (mode === 'recursive' || mode === 'nar') this.method = 'recursive';
+    else if (mode === 'flat' || mode === 'text' || mode === 'git') this.method = mode;
+    else throw new NixError('eval', `invalid value '${mode}' for 'outputHashMode' attribute`);
+    if (mode === 'text') this.requireFeature('dynamic-derivations');
+    if (mode === 'git') this.requireFeature('git-hashing');
+  }
+
+  private setHashAlgorithm(name: string): void {
+    this.outputHashAlgorithm = isHashAlgorithm(name) ? name : undefined;
+  }
+
+  private setOutputs(names: readonly string[]): void {
+    const seen = new Set<string>();
+    for (const output of names) {
+      if (seen.has(output)) throw new NixError('eval', `duplicate derivation output '${output}'`);
+      if (output === 'drvPath') throw new NixError('eval', "invalid derivation output name 'drvPath'");
+      seen.add(output);
+    }
+    if (seen.size === 0) throw new NixError('eval', 'derivation cannot have an empty set of outputs');
+    this.outputs = [...seen];
+  }
+
+  private warn(text: string, pos: number): void {
+    const warning = new NixError('other', text, pos).trace(
+      noPos,
+      `while evaluating derivation '${this.name}'`,
+    );
+    machine.host.log(formatErrorAsWarning(warning));
+  }
+
+  /** Takes one attribute. */
+  add(id: number, slot: Slot, pos: number): void {
+    const key = symbolName(id);
+    switch (id) {
+      case sym.contentAddressed:
+        if (forceBool(slot, noPos, '')) {
+          this.contentAddressed = true;
+          this.requireFeature('ca-derivations');
+        }
+        return;
+      case sym.impure:
+        if (forceBool(slot, noPos, '')) {
+          this.impure = true;
+          this.requireFeature('impure-derivations');
+        }
+        return;
+      case sym.args: {
+        const error = 'while evaluating an element of the argument list';
+        for (const item of forceList(slot, noPos, '')) {
+          this.args.push(coerceToString(item, this.collector, { error, more: true }));
+        }
+        return;
+      }
+      default:
+    }
+    if (this.structured) this.addStructured(id, key, slot, pos);
+    else this.addVariable(id, key, slot, pos);
+  }
+
+  private addStructured(id: number, key: string, slot: Slot, pos: number): void {
+    if (id === sym.structuredAttrs) return;
+    const json = valueToJson(slot, this.collector, { strict: true, copyToStore: true });
+    this.structuredAttrs.push(`${quoteJson(key)}:${json}`);
+    const text = (): string => forceStringNoContext(slot, noPos, '');
+    switch (id) {
+      case sym.builder:
+        this.builder = forceStringWith(slot, this.collector, '');
+        break;
+      case sym.system:
+        this.system = text();
+        break;
+      case sym.outputHash:
+        this.outputHash = text();
+        break;
+      case sym.outputHashAlgo:
+        this.setHashAlgorithm(text());
+        break;
+      case sym.outputHashMode:
+        this.setHashMode(text());
+        break;
+      case sym.outputs:
+        this.setOutputs(forceList(slot, noPos, '').map((output) => forceStringNoContext(output, noPos, '')));
+        break;
+      default:
+    }
+    if (checksReplacedByOutputChecks.has(key)) {
+      this.warn(
+        `'structuredAttrs' disables the effect of the derivation attribute '${key}'; use 'outputChecks.<output>.${key}' instead`,
+        pos,
+      );
+    }
+  }
+
+  private addVariable(id: number, key: string, slot: Slot, pos: number): void {
+    const text = coerceToString(slot, this.collector, { error: '', more: true });
+    if (id === sym.json) {
+      this.warn(
+        "setting structured attributes via '__json' is deprecated, and may be disallowed in future versions of Nix. Set '__structuredAttrs = true' instead.",
+        pos,
+      );
+    }
+    this.env.set(key, text);
+    switch (id) {
+      case sym.builder:
+        this.builder = text;
+        break;
+      case sym.system:
+        this.system = text;
+        break;
+      case sym.outputHash:
+        this.outputHash = text;
+        break;
+      case sym.outputHashAlgo:
+        this.setHashAlgorithm(text);
+        break;
+      case sym.outputHashMode:
+        this.setHashMode(text);
+        break;
+      case sym.outputs:
+        this.setOutputs(text.split(/[ \t\n\r]+/).filter((output) => output !== ''));
+        break;
+      default:
+    }
+  }
+
+  /** The inputs the context of all strings asks for. */
+  private inputs(): { derivations: Map<StorePath, Set<string>>; sources: Set<StorePath> } {
+    const derivations = new Map<StorePath, Set<string>>();
+    const sources = new Set<StorePath>();
+    const addOutput = (drv: string, output: string): void => {
+      const path = parseStorePath(drv);
+      const outputs = derivations.get(path);
+      if (outputs === undefined) derivations.set(path, new Set([output]));
+      else outputs.add(output);
+    };
+    for (const text of this.collector.sorted()) {
+      const element = parseContextElement(text);
+      if (element.kind === 'opaque') sources.add(parseStorePath(element.path));
+      else if (element.kind === 'built') addOutput(element.drv, element.output);
+      else {
+        for (const path of machine.host.queryClosure(element.drv)) {
+          sources.add(parseStorePath(path));
+          if (!path.endsWith('.drv')) continue;
+          for (const output of readStoreDerivation(path).outputs.keys()) addOutput(path, output);
+        }
+      }
+    }
+    return { derivations, sources };
+  }
+
+  private fixedOutput(): Map<string, DerivationOutput> {
+    if (this.outputs.length !== 1 || this.outputs[0] !== 'out') {
+      throw new NixError('eval', 'multiple outputs are not supported in fixed-output derivations');
+    }
+    const hash = parseOutputHash(this.outputHash!, this.outputHashAlgorithm);
+    return new Map([['out', { type: 'fixed', ca: { method: this.method ?? 'flat', hash } }]]);
+  }
+
+  private check(): void {
+    if (this.builder === '') throw new NixError('eval', "required attribute 'builder' missing");
+    if (this.system === '') throw new NixError('eval', "required attribute 'system' missing");
+    const single = this.method === 'text' && this.outputs.length === 1 && this.outputs[0] === 'out';
+    if (this.name.endsWith('.drv') && !single) {
+      throw new NixError(
+        'eval',
+        "derivation names are allowed to end in '.drv' only if they produce a single derivation file",
+      );
+    }
+  }
+
+  /** The finished derivation. */
+  finish(): Derivation {
+    if (this.structured) this.env.set('__json', `{${this.structuredAttrs.join(',')}}`);
+    const { derivations, sources } = this.inputs();
+    this.check();
+    const outputs = this.makeOutputs();
+    const make = (): Derivation => ({
+      name: this.name,
+      outputs,
+      inputDerivations: derivations,
+      inputSources: sources,
+      system: fromByteText(this.system),
+      builder: fromByteText(this.builder),
+      args: this.args.map(fromByteText),
+      env: new Map([...this.env].map(([key, value]) => [fromByteText(key), fromByteText(value)])),
+    });
+    const first = outputs.values().next().value!;
+    if (first.type === 'fixed') {
+      const path = derivationOutputPath(make(), 'out', storeDir())!;
+      this.env.set('out', `${machine.host.storeDir}/${path}`);
+    } else if (first.type === 'deferred') {
+      const paths = computeOutputPaths(make(), storeDir(), derivationModulo);
+      for (const output of this.outputs) {
+        const path = paths?.get(output);
+        if (path === undefined) continue;
+        this.env.set(output, `${machine.host.storeDir}/${path}`);
+        outputs.set(output, { type: 'input-addressed', path });
+      }
+    }
+    return make();
+  }
+
+  private makeOutputs(): Map<string, DerivationOutput> {
+    if (this.outputHash !== undefined) return this.fixedOutput();
+    const outputs = new Map<string, DerivationOutput>();
+    const names = [...this.outputs].sort();
+    if (this.contentAddressed || this.impure) {
+      if (this.contentAddressed && this.impure) {
+        throw new NixError('eval', 'derivation cannot be both content-addressed and impure');
+      }
+      const algorithm = this.outputHashAlgorithm ?? 'sha256';
+      const method = this.method ?? 'recursive';
+      for (const output of names) {
+        this.env.set(output, outputPlaceholder(output));
+        outputs.set(output, { type: this.impure ? 'impure' : 'floating', method, algorithm });
+      }
+      return outputs;
+    }
+    for (const output of names) {
+      this.env.set(output, '');
+      outputs.set(output, { type: 'deferred' });
+    }
+    return outputs;
+  }
+}
+
+/** The hash of a fixed output; an empty one stands for zeros, with a warning, as Nix has it. */
+function parseOutputHash(
+  text: string,
+  algorithm: HashAlgorithm | undefined,
+): ReturnType<typeof parseNixHash> {
+  if (text !== '') return parseNixHash(text, algorithm);
+  if (algorithm === undefined) throw new NixError('other', 'empty hash requires explicit hash algorithm');
+  const sizes = { md5: 32, sha1: 40, sha256: 64, sha512: 128 } as const;
+  const zeros = parseNixHash('0'.repeat(sizes[algorithm as keyof typeof sizes] ?? 64), algorithm);
+  const warning = new NixError('other', `found empty hash, assuming '${zeros.format('sri')}'`);
+  machine.host.log(formatErrorAsWarning(warning));
+  return zeros;
+}
+
+function collectAttributes(name: string, attrs: Attrs): Derivation {
+  const fault = nameFault(name);
+  if (fault !== undefined) {
+    throw new NixError('eval', `invalid derivation name: ${fault}. Please pass a different 'name'.`);
+  }
+  const flag = (id: number, key: string): boolean => {
+    const slot = attrs.get(id);
+    const context = `while evaluating the \`${key}\` attribute passed to builtins.derivationStrict`;
+    return slot !== undefined && forceBool(slot, noPos, context);
+  };
+  const structured = flag(sym.structuredAttrs, '__structuredAttrs');
+  const ignoreNulls = flag(sym.ignoreNulls, '__ignoreNulls');
+  const builder = new DerivationBuilder(name, structured);
+  for (const index of attrs.shape.order()) {
+    const id = attrs.shape.ids[index]!;
+    if (id === sym.ignoreNulls) continue;
+    const slot = attrs.values[index]!;
+    const pos = attrs.shape.position(index);
+    try {
+      if (ignoreNulls && force(slot) === null) continue;
+      builder.add(id, slot, pos);
+    } catch (error) {
+      throw traced(error, pos, `while evaluating attribute '${symbolName(id)}' of derivation '${name}'`);
+    }
+  }
+  return builder.finish();
+}
+
+/** Puts a derivation into the store; gives the set of its path and outputs. */
+function instantiate(derivation: Derivation): Value {
+  const { host, settings } = machine;
+  const drvPath = computeDerivationPath(derivation, storeDir());
+  const contents = toByteText(formatDerivation(derivation, storeDir()));
+  host.addText(`${derivation.name}.drv`, contents, derivationReferences(derivation), settings.readOnly);
+  rememberModulo(drvPath, derivation);
+  const result = new AttrsBuilder().add(
+    sym.drvPath,
+    new NixString(`${host.storeDir}/${drvPath}`, new Set([`=${drvPath}`])),
+  );
+  for (const output of derivation.outputs.keys()) {
+    result.add(intern(output), outputString(drvPath, derivation, output));
+  }
+  return result.finish();
+}
+
+function derivationStrict(slot: Slot): Value {
+  const attrs = forceAttrs(slot, noPos, 'while evaluating the argument passed to builtins.derivationStrict');
+  const nameSlot = requireAttr(
+    sym.name,
+    'name',
+    attrs,
+    'in the attrset passed as argument to builtins.derivationStrict',
+  );
+  const pos = attrs.positionOf(sym.name);
+  let name: string;
+  try {
+    name = forceStringNoContext(
+      nameSlot,
+      noPos,
+      'while evaluating the `name` attribute passed to builtins.derivationStrict',
+    );
+  } catch (error) {
+    throw traced(error, pos, "while evaluating the derivation attribute 'name'");
+  }
+  try {
+    return instantiate(collectAttributes(name, attrs));
+  } catch (error) {
+    if (!(error instanceof NixError)) throw error;
+    const place = formatPosition(pos);
+    throw error.trace(
+      noPos,
+      `while evaluating derivation '${name}'\n  whose name attribute is located at ${place}`,
+      true,
+    );
+  }
+}
+
+/** The builtins that make derivations. */
+export function derivationBuiltins(): Builtin[] {
+  return [
+    define('derivationStrict', 1, (slot) => derivationStrict(slot!)),
+    define('placeholder', 1, (slot) =>
+      outputPlaceholder(
+        forceStringNoContext(
+          slot!,
+          noPos,
+          'while evaluating the first argument passed to builtins.placeholder',
+        ),
+      ),
+    ),
+  ];
+}

@@ -1,0 +1,31 @@
+import { contextBuiltins } from './contexts.js';
+import { controlBuiltins } from './control.js';
+import type { Builtin } from './define.js';
+import { derivationBuiltins } from './derivation.js';
+import { fetchBuiltins } from './fetch.js';
+import { fileBuiltins } from './files.js';
+import { flakeBuiltins } from './flakes.js';
+import { listBuiltins } from './lists.js';
+import { numberBuiltins } from './numbers.js';
+import { setBuiltins } from './sets.js';
+import { stringBuiltins } from './strings.js';
+import { tomlBuiltins } from './toml.js';
+import { typeBuiltins } from './types.js';
+
+/** All builtin functions. */
+export function allBuiltins(): Builtin[] {
+  return [
+    ...typeBuiltins(),
+    ...controlBuiltins(),
+    ...numberBuiltins(),
+    ...setBuiltins(),
+    ...listBuiltins(),
+    ...stringBuiltins(),
+    ...contextBuiltins(),
+    ...fileBuiltins(),
+    ...derivationBuiltins(),
+    ...tomlBuiltins(),
+    ...fetchBuiltins(),
+    ...flakeBuiltins(),
+  ];
+}

@@ -1,0 +1,39 @@
+/** The components of a version: runs of digits, and runs of anything else between dots and dashes. */
+export function splitVersion(version: string): string[] {
+  return version.match(/[0-9]+|[^0-9.-]+/g) ?? [];
+}
+
+function precedes(a: string, b: string): boolean {
+  const numberA = /^[0-9]+$/.test(a);
+  const numberB = /^[0-9]+$/.test(b);
+  if (numberA && numberB) return BigInt(a) < BigInt(b);
+  if (a === '' && numberB) return true;
+  if (a === 'pre' && b !== 'pre') return true;
+  if (b === 'pre') return false;
+  if (numberB) return true;
+  if (numberA) return false;
+  return a < b;
+}
+
+/** -1, 0 or 1 as the first version is older than, the same as or newer than the second. */
+export function compareVersions(first: string, second: string): -1 | 0 | 1 {
+  const a = splitVersion(first);
+  const b = splitVersion(second);
+  for (let i = 0; i < Math.max(a.length, b.length); i++) {
+    const left = a[i] ?? '';
+    const right = b[i] ?? '';
+    if (precedes(left, right)) return -1;
+    if (precedes(right, left)) return 1;
+  }
+  return 0;
+}
+
+/** A package name and its version: the version starts after the first dash that no letter follows. */
+export function parseDrvName(text: string): { name: string; version: string } {
+  for (let i = 0; i < text.length - 1; i++) {
+    if (text[i] === '-' && !/[a-zA-Z]/.test(text[i + 1]!)) {
+      return { name: text.slice(0, i), version: text.slice(i + 1) };
+    }
+  }
+  return { name: text, version: '' };
+}

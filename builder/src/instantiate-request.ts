@@ -1,0 +1,64 @@
+import type { SearchPathEntry } from './eval/search-path.js';
+
+/** An expression to evaluate, by where it is. */
+export type ExpressionSource =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'stdin'; readonly text: string };
+
+/** What `--arg` or `--argstr` gives a function. */
+export interface AutoArgument {
+  readonly name: string;
+  readonly kind: 'expression' | 'string' | 'file';
+  readonly value: string;
+}
+
+/** Settings of the language as they were given: only what differs from Nix's defaults. */
+export interface LanguageSettings {
+  readonly showTrace: boolean;
+  readonly maxCallDepth: number;
+  readonly pureEval: boolean;
+  readonly restrictEval: boolean;
+  readonly allowedUris: readonly string[];
+  readonly allowImportFromDerivation: boolean;
+  readonly traceVerbose: boolean;
+  readonly abortOnWarn: boolean;
+  readonly currentSystem: string;
+  readonly experimentalFeatures: readonly string[];
+  readonly lintUrlLiterals: 'ignore' | 'warn' | 'fatal';
+  readonly lintShortPathLiterals: 'ignore' | 'warn' | 'fatal';
+  readonly lintAbsolutePathLiterals: 'ignore' | 'warn' | 'fatal';
+}
+
+/** What to do with the value of each expression and attribute. */
+export type EvaluationGoal =
+  | { readonly kind: 'instantiate' }
+  | {
+      readonly kind: 'print';
+      readonly format: 'plain' | 'raw' | 'json' | 'xml' | 'pretty';
+      readonly strict: boolean;
+      readonly location: boolean;
+    }
+  | { readonly kind: 'parse' }
+  | { readonly kind: 'find-file'; readonly names: readonly string[] }
+  | { readonly kind: 'repl' };
+
+/** One evaluation, as the command line asks for it and the evaluating thread gets it. All text is ordinary text. */
+export interface EvaluationRequest {
+  readonly goal: EvaluationGoal;
+  readonly sources: readonly ExpressionSource[];
+  readonly attrPaths: readonly string[];
+  readonly arguments: readonly AutoArgument[];
+  readonly searchPath: readonly SearchPathEntry[];
+  readonly settings: LanguageSettings;
+  /** Whether nothing is written to the store. */
+  readonly readOnly: boolean;
+  /** Where to make garbage collector roots of what is instantiated. */
+  readonly addRoot: string | undefined;
+  readonly storeDir: string;
+  /** Where the store directory is on this machine. */
+  readonly realStoreDir: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly home: string;
+  readonly workingDirectory: string;
+}

@@ -1,0 +1,141 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { LogPipe } from './fifo-pool.js';
+
+export interface BuilderCommand {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly directory?: string;
+  /** Open files to hand over as numbers 3 and up. */
+  readonly files: readonly number[];
+  readonly user: { readonly uid: number; readonly gid: number } | undefined;
+}
+
+export interface RunOptions {
+  readonly pipe: LogPipe;
+  /** All the build prints, as it comes. Returns false to end the build: it printed too much. */
+  readonly onOutput: (chunk: Buffer) => boolean;
+  /** In seconds, 0 for none. */
+  readonly timeout: number;
+  readonly maxSilentTime: number;
+  readonly signal?: AbortSignal;
+}
+
+/** How a builder ended. */
+export type BuilderEnd =
+  | { readonly type: 'exit'; readonly status: number }
+  | { readonly type: 'signal'; readonly name: string }
+  | { readonly type: 'timeout'; readonly seconds: number }
+  | { readonly type: 'silence'; readonly seconds: number }
+  | { readonly type: 'log-limit' }
+  | { readonly type: 'cancelled' };
+
+/**
+ * Runs a builder until it has exited and nobody holds its output any more, or kills it and all its processes
+ * when it takes too long.
+ * @throws when the program cannot be started
+ */
+export async function runBuilder(command: BuilderCommand, options: RunOptions): Promise<BuilderEnd> {
+  options.signal?.throwIfAborted();
+  const { pipe } = options;
+  let child: ChildProcess;
+  try {
+    child = spawn(command.program, command.args, {
+      env: command.environment,
+      cwd: command.directory,
+      // A process group of its own, to be killed as one.
+      detached: true,
+      stdio: ['ignore', pipe.writeEnd, pipe.writeEnd, ...command.files],
+      ...(command.user === undefined ? {} : { uid: command.user.uid, gid: command.user.gid }),
+    });
+  } catch (error) {
+    closeSync(pipe.readEnd);
+    throw error;
+  } finally {
+    closeSync(pipe.writeEnd);
+    for (const file of command.files) closeSync(file);
+  }
+  return new BuilderRun(child, options).end();
+}
+
+class BuilderRun {
+  readonly #child: ChildProcess;
+  readonly #options: RunOptions;
+  #cut: BuilderEnd | undefined;
+  #silence: NodeJS.Timeout | undefined;
+
+  constructor(child: ChildProcess, options: RunOptions) {
+    this.#child = child;
+    this.#options = options;
+  }
+
+  async end(): Promise<BuilderEnd> {
+    const { timeout, signal } = this.#options;
+    const limit =
+      timeout > 0
+        ? setTimeout(() => this.#kill({ type: 'timeout', seconds: timeout }), timeout * 1000)
+        : undefined;
+    const cancel = () => this.#kill({ type: 'cancelled' });
+    signal?.addEventListener('abort', cancel, { once: true });
+    this.#restartSilence();
+    try {
+      const [ended] = await Promise.all([this.#waitForExit(), this.#readOutput()]);
+      return this.#cut ?? ended;
+    } finally {
+      clearTimeout(limit);
+      clearTimeout(this.#silence);
+      signal?.removeEventListener('abort', cancel);
+      this.#options.pipe.release();
+    }
+  }
+
+  #waitForExit(): Promise<BuilderEnd> {
+    return new Promise((resolve, reject) => {
+      this.#child.on('error', reject);
+      this.#child.on('exit', (status, name) => {
+        // Whatever it left behind in its group would hold the log open.
+        this.#killGroup();
+        resolve(name === null ? { type: 'exit', status: status ?? 1 } : { type: 'signal', name });
+      });
+    });
+  }
+
+  #readOutput(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const reader = new Socket({ fd: this.#options.pipe.readEnd, readable: true, writable: false });
+      reader.on('data', (chunk: Buffer) => {
+        this.#restartSilence();
+        if (this.#cut !== undefined) return;
+        if (!this.#options.onOutput(chunk)) this.#kill({ type: 'log-limit' });
+      });
+      reader.on('error', reject);
+      reader.on('close', () => resolve());
+      // A program that could not be started has no output, and no exit either.
+      this.#child.on('error', () => reader.destroy());
+    });
+  }
+
+  #restartSilence(): void {
+    const seconds = this.#options.maxSilentTime;
+    if (seconds <= 0) return;
+    if (this.#silence === undefined) {
+      this.#silence = setTimeout(() => this.#kill({ type: 'silence', seconds }), seconds * 1000);
+    } else this.#silence.refresh();
+  }
+
+  #kill(why: BuilderEnd): void {
+    this.#cut ??= why;
+    this.#killGroup();
+  }
+
+  #killGroup(): void {
+    if (this.#child.pid === undefined) return;
+    try {
+      process.kill(-this.#child.pid, 'SIGKILL');
+    } catch {
+      // Nobody of the group is left.
+    }
+  }
+}

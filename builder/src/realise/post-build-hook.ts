@@ -1,0 +1,42 @@
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { LarderError } from '@larder/signing/errors';
+import type { StorePath } from '@larder/signing/store-path';
+import type { BuildContext } from '../build-job.js';
+
+export interface PostBuildHookOptions {
+  readonly derivation: StorePath;
+  readonly outputs: Iterable<StorePath>;
+  /** Each line it prints. */
+  readonly onLine: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs the program of the setting `post-build-hook` after a build, with `DRV_PATH` and `OUT_PATHS` in its
+ * environment. Reference: nix.conf(5).
+ * @throws `hook-failed`: the build is done, and counts as failed all the same
+ */
+export async function runPostBuildHook(context: BuildContext, options: PostBuildHookOptions): Promise<void> {
+  const { store, settings, hostEnvironment } = context;
+  const program = settings.postBuildHook;
+  if (program === '') return;
+  const outputs = [...options.outputs].map((path) => store.storeDir.format(path)).sort();
+  const child = spawn(program, [], {
+    env: {
+      ...hostEnvironment,
+      DRV_PATH: store.storeDir.format(options.derivation),
+      OUT_PATHS: outputs.join(' '),
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal: options.signal,
+  });
+  for (const stream of [child.stdout, child.stderr])
+    createInterface({ input: stream }).on('line', options.onLine);
+  const status = await new Promise<number | string>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve(signal ?? code ?? 1));
+  });
+  if (status !== 0)
+    throw new LarderError('hook-failed', `the post-build-hook '${program}' failed (${status})`);
+}

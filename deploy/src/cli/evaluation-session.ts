@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs';
+import { evaluate } from '@larder/builder/evaluate';
+import { EvaluationServices } from '@larder/builder/evaluation-services';
+import type { CommandSurroundings } from '@larder/builder/instantiate-arguments';
+import type { EvaluationRequest } from '@larder/builder/instantiate-request';
+import { isSetting } from '@larder/builder/language-settings';
+import { LarderError } from '@larder/signing/errors';
+import type { StorePath } from '@larder/signing/store-path';
+import type { Client } from '@larder/substituter/client';
+import { loadSettings } from '@larder/substituter/config';
+import { findStoreLayout } from '@larder/substituter/local-store/layout';
+import type { Settings } from '@larder/substituter/settings/settings';
+import { parseStoreUri, type StoreUri } from '@larder/substituter/store-uri';
+
+/** The machine an evaluation runs on, as its settings and environment describe it. */
+export interface EvaluationMachine {
+  readonly settings: Settings;
+  readonly surroundings: CommandSurroundings;
+}
+
+function storeUri(settings: Settings): StoreUri | undefined {
+  const uri = settings.get('store');
+  // Nix's store without contents, for evaluations that write nothing.
+  return uri.startsWith('dummy:') ? undefined : parseStoreUri(uri);
+}
+
+/** Reads what an evaluation needs to know of this machine. `environment` is the process's own, read once. */
+export function describeMachine(environment: NodeJS.ProcessEnv = process.env): EvaluationMachine {
+  const settings = loadSettings(environment);
+  const uri = storeUri(settings);
+  const layout = findStoreLayout(settings, uri?.parameters ?? new Map());
+  const configuration = [...settings.others]
+    .filter(([name]) => isSetting(name))
+    .map(([name, { value }]) => [name, value] as const);
+  return {
+    settings,
+    surroundings: {
+      environment: { ...environment },
+      home: environment.HOME ?? '/',
+      workingDirectory: process.cwd(),
+      storeDir: layout.storeDir.path,
+      realStoreDir: layout.realStoreDir,
+      configuration,
+      readStandardInput: () => readFileSync(0, 'utf8'),
+    },
+  };
+}
+
+/** Runs an evaluation on this machine and its store; gives the exit status. */
+export async function runOnMachine(request: EvaluationRequest, machine: EvaluationMachine): Promise<number> {
+  const { settings, surroundings } = machine;
+  let client: Client | undefined;
+  const services = new EvaluationServices({
+    stateDir: findStoreLayout(settings, storeUri(settings)?.parameters ?? new Map()).stateDir,
+    cacheDir: settings.directories.cacheDir.value,
+    storeDir: surroundings.storeDir,
+    realStoreDir: surroundings.realStoreDir,
+    openStore: async () => {
+      const uri = storeUri(settings);
+      if (uri === undefined || uri.kind === 'file' || uri.kind === 'http' || uri.kind === 's3') {
+        throw new LarderError(
+          'store-unusable',
+          `cannot instantiate into '${settings.get('store')}': evaluation needs a store on this machine`,
+        );
+      }
+      const { createClient } = await import('@larder/substituter/client');
+      const { openMachineStore } = await import('@larder/substituter/open-store');
+      client = createClient(settings);
+      return openMachineStore(uri, client.context);
+    },
+    ensurePath: (path) => Promise.reject(notThere(surroundings.storeDir, path)),
+    realise: (outputs) => Promise.reject(notThere(surroundings.storeDir, outputs[0]!.drv)),
+  });
+  try {
+    return await evaluate(request, services);
+  } finally {
+    await services.close();
+    await client?.[Symbol.asyncDispose]();
+  }
+}
+
+function notThere(storeDir: string, path: StorePath | string): LarderError {
+  return new LarderError('path-invalid', `path '${storeDir}/${path}' is required, but it is not valid`);
+}

@@ -1,0 +1,29 @@
+import { parseInstantiateArguments } from '@larder/builder/instantiate-arguments';
+import type { Command } from 'commander';
+import { createVerb } from './command.js';
+import { describeMachine, runOnMachine } from './evaluation-session.js';
+
+/** `larder instantiate`: the command line of `nix-instantiate`, read by its own rules. */
+export function createCommand(): Command {
+  return createVerb('instantiate', {
+    summary:
+      'Evaluate Nix expressions and write their derivations to the store, or print their values. ' +
+      'Takes the options of nix-instantiate: -E, -A, --arg, --argstr, -I, --eval, --strict, --json, --xml, --raw, ' +
+      '--parse, --find-file, --read-write-mode, --add-root, --show-trace, --option NAME VALUE.',
+    examples: [
+      [
+        'larder instantiate ./default.nix -A hello',
+        'write the derivation of an attribute; its path is printed',
+      ],
+      ["larder instantiate --eval --strict -E 'map (x: x * x) [ 1 2 3 ]'", 'print a value'],
+    ],
+  })
+    .usage('[OPTION…] [FILE…]')
+    .argument('[arguments...]', 'files, or expressions with -E')
+    .allowUnknownOption()
+    .action(async (_: string[], __: object, command: Command) => {
+      const machine = describeMachine();
+      const request = parseInstantiateArguments(command.args, machine.surroundings);
+      process.exitCode = await runOnMachine(request, machine);
+    });
+}

@@ -1,0 +1,8 @@
+#!/usr/bin/env node
+// `npm run demo [-- --once]`: sets up what is missing, builds, plays the demo.
+import { join } from 'node:path';
+import { prepareWorkspace, root } from './setup/workspace.mjs';
+
+prepareWorkspace();
+const { main } = await import(join(root, 'test/dist/demo/demo.js'));
+process.exitCode = await main(process.argv.slice(2));

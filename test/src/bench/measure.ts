@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises';
+import { LarderError } from '@larder/signing/errors';
+import { componentCommand } from '../engines/components.js';
+import { makeScratch } from '../engines/scratch.js';
+import { tryProgram } from '../oracle/program.js';
+
+/** What a whole process took, start-up and all. */
+export interface ProcessCost {
+  readonly seconds: number;
+  /** Peak resident memory in MB. */
+  readonly memory: number;
+}
+
+export interface Command {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Runs a command to its end and measures it. @throws LarderError `program-failed` */
+export async function measure({ command, args, env }: Command): Promise<ProcessCost> {
+  await using scratch = await makeScratch('measure');
+  const file = scratch.join('cost');
+  const started = performance.now();
+  const result = await tryProgram(
+    componentCommand('load', 'time'),
+    ['--format', '%M', '--output', file, command, ...args],
+    { env },
+  );
+  const seconds = (performance.now() - started) / 1000;
+  if (result.status !== 0) {
+    throw new LarderError('program-failed', `${command} ${args.join(' ').slice(0, 200)}:\n${result.stderr}`);
+  }
+  return { seconds, memory: Number(await readFile(file, 'utf8')) / 1024 };
+}
+
+/** The peak resident memory of a running process so far, in MB. */
+export async function peakMemory(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024;
+}
+
+/** The middle of the values. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((left, right) => left - right);
+  const middle = Math.floor(sorted.length / 2);
+  const [low = 0, high = 0] = [sorted[middle - (sorted.length % 2 === 0 ? 1 : 0)], sorted[middle]];
+  return (low + high) / 2;
+}
