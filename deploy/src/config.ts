@@ -15,3 +15,11 @@ export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env)
     tokenFile: environment.LARDER_TOKEN_FILE || undefined,
   };
 }
+
+/** The environment of a program that is started: this process's own, with changes. */
+export function childEnvironment(
+  changes: Readonly<Record<string, string>>,
+  environment: NodeJS.ProcessEnv = process.env,
+): NodeJS.ProcessEnv {
+  return { ...environment, ...changes };
+}

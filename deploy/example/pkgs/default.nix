@@ -2,7 +2,10 @@
 { sources, system }:
 final:
 let
-  version = source: builtins.head (builtins.match "([0-9.]*[0-9]).*" (builtins.readFile (source + "/version")));
+  # What Debian calls 1.35.0-4+deb12u1 is version 1.35.0 here.
+  version =
+    name:
+    builtins.head (builtins.match "([0-9.]*[0-9]).*" (builtins.readFile (sources + "/${name}/version")));
 
   # A source of this machine, as a fixed path: copied to the store by its contents alone.
   fixed =
@@ -87,7 +90,7 @@ in
       source = fixed "busybox";
     in
     derivation {
-      name = "busybox-${version source}";
+      name = "busybox-${version "busybox"}";
       inherit system;
       builder = "${source}/bin/busybox";
       args = [
@@ -107,7 +110,7 @@ in
   dropbear = import ./dropbear.nix {
     inherit final;
     source = fixed "dropbear";
-    version = version (fixed "dropbear");
+    version = version "dropbear";
   };
 
   linux =
@@ -115,7 +118,7 @@ in
       source = fixed "linux";
     in
     final.build {
-      name = "linux-${version source}";
+      name = "linux-${version "linux"}";
       script = ''
         mkdir $out
         cp -r ${source}/vmlinuz ${source}/modules $out

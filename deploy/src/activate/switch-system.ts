@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { LarderError } from '@larder/signing/errors';
+import { childEnvironment } from '../config.js';
 import type { MachineRoot } from './machine-root.js';
 
 /** What `switch-to-configuration` is asked for. */
@@ -53,7 +54,7 @@ async function run([program, ...args]: readonly string[], options: SwitchOptions
   const child = spawn(program!, args, {
     // What the system prints is for whoever watches: standard output carries results only.
     stdio: ['ignore', process.stderr, process.stderr],
-    env: { ...process.env, NIXOS_INSTALL_BOOTLOADER: options.installBootLoader ? '1' : '0' },
+    env: childEnvironment({ NIXOS_INSTALL_BOOTLOADER: options.installBootLoader ? '1' : '0' }),
     signal: options.signal,
   });
   return new Promise((resolve, reject) => {

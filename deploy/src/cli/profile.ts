@@ -1,7 +1,7 @@
 import { LarderError } from '@larder/signing/errors';
 import { openMachineStore } from '@larder/substituter/open-store';
 import { parseStoreUri } from '@larder/substituter/store-uri';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { MachineRoot } from '../activate/machine-root.js';
 import type { Generation } from '../activate/profile.js';
 import {
@@ -14,13 +14,16 @@ import {
 import { formatHistory, listHistory } from '../profile/profile-history.js';
 import { findUserProfile } from '../profile/profile-place.js';
 import { UserProfile } from '../profile/user-profile.js';
-import { type Engines, openEngines } from '../rebuild/engines.js';
+import { type EngineName, type Engines, engineNames, openEngines } from '../rebuild/engines.js';
+import { createBuildProgress } from './build-progress.js';
 import { addClientOptions, type ClientOptions, ClientSession, note } from './client-session.js';
 import { createVerb, usageError } from './command.js';
 
 interface ProfileOptions extends ClientOptions {
   readonly profile?: string;
   readonly root: string;
+  readonly evaluator: EngineName;
+  readonly realiser: EngineName;
   readonly json?: true;
 }
 
@@ -47,8 +50,15 @@ function withProfile(command: Command): Command {
   return addClientOptions(
     command
       .option('--profile <path>', "the profile, as the machine sees it; the user's own without it")
-      .option('--root <directory>', 'work on the machine whose file system is there', '/'),
+      .option('--root <directory>', 'work on the machine whose file system is there', '/')
+      .addOption(engineOption('--evaluator', 'what evaluates'))
+      .addOption(engineOption('--realiser', 'what fetches and builds')),
   );
+}
+
+function engineOption(flag: string, what: string): Option {
+  const option = new Option(`${flag} <engine>`, `${what}: Larder, or an installed Nix`);
+  return option.choices(engineNames).default('larder');
 }
 
 function withSources(command: Command): Command {
@@ -83,8 +93,15 @@ async function withWork(options: ProfileOptions, action: (work: Work) => Promise
   try {
     const stateDir = root.isMachine ? session.settings.directories.stateDir.value : '/nix/var/nix';
     const path = options.profile ?? (await findUserProfile(root, stateDir));
-    await using engines = await openEngines({ root, settings: options.option ?? [] });
     const onWait = (lock: string): void => note(`waiting for ${lock}`);
+    await using engines = openEngines({
+      root: root.directory,
+      settings: options.option ?? [],
+      evaluator: options.evaluator,
+      realiser: options.realiser,
+      showProgress: (storeDir) => createBuildProgress('auto', storeDir),
+      onWait,
+    });
     await action({ profile: new UserProfile(path, { root, store, onWait }), engines, session });
   } finally {
     await store.close();

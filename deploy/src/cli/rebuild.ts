@@ -1,41 +1,7 @@
-import { LarderError } from '@larder/signing/errors';
 import { type Command, Option } from 'commander';
-import { MachineRoot } from '../activate/machine-root.js';
-import type { RebuildContext, RebuildRequest } from '../rebuild/rebuild.js';
+import { engineNames } from '../rebuild/engines.js';
 import { createVerb, usageError } from './command.js';
-
-const actions = [
-  'switch',
-  'boot',
-  'test',
-  'build',
-  'dry-build',
-  'dry-activate',
-  'build-vm',
-  'rollback',
-  'list-generations',
-  'diff',
-] as const;
-type Action = (typeof actions)[number];
-
-interface RebuildOptions {
-  readonly include?: readonly string[];
-  readonly file?: string;
-  readonly attr?: string;
-  readonly flake?: string;
-  readonly profileName?: string;
-  readonly rollback?: true;
-  readonly to?: number;
-  readonly root: string;
-  readonly evaluator: 'nix';
-  readonly option?: readonly string[];
-  readonly showTrace?: true;
-  readonly specialisation?: string;
-  readonly outLink: string | false;
-  readonly bootMenu: 'auto' | 'always' | 'never';
-  readonly installBootloader?: true;
-  readonly json?: true;
-}
+import { type Action, actions, type RebuildOptions, runRebuild } from './rebuild-actions.js';
 
 export function createCommand(): Command {
   return createVerb('rebuild', {
@@ -76,7 +42,14 @@ export function createCommand(): Command {
     .option('--to <generation>', 'with a rollback: this generation', number)
     .option('--root <directory>', 'work on the machine whose file system is there', '/')
     .addOption(
-      new Option('--evaluator <engine>', 'what evaluates and realises').choices(['nix']).default('nix'),
+      new Option('--evaluator <engine>', 'what evaluates: Larder, or an installed Nix')
+        .choices(engineNames)
+        .default('larder'),
+    )
+    .addOption(
+      new Option('--realiser <engine>', 'what fetches and builds: Larder, or an installed Nix')
+        .choices(engineNames)
+        .default('larder'),
     )
     .option('--option <name value...>', 'set a setting of nix.conf: NAME VALUE, or NAME=VALUE; repeatable')
     .option('-c, --specialisation <name>', 'activate this specialisation of the system')
@@ -94,14 +67,8 @@ export function createCommand(): Command {
     .action(async (first: string | undefined, rest: string[], options: RebuildOptions) => {
       const { settings, strays } = splitSettings(options.option ?? []);
       const [action, ...others] = [...strays, ...(first === undefined ? [] : [first]), ...rest];
-      await run(parseAction(action), { others, settings, options });
+      await runRebuild(parseAction(action), { others, settings, options });
     });
-}
-
-interface Call {
-  readonly others: readonly string[];
-  readonly settings: readonly (readonly [string, string])[];
-  readonly options: RebuildOptions;
 }
 
 function append(value: string, previous: readonly string[] = []): string[] {
@@ -142,132 +109,4 @@ function splitSettings(words: readonly string[]): {
     else settings.push([word, words[++at]!]);
   }
   return { settings, strays };
-}
-
-async function run(action: Action, call: Call): Promise<void> {
-  const { others, options } = call;
-  if (action !== 'diff' && others.length > 0)
-    throw usageError(`'${others[0]}' after '${action}': not expected`);
-  const root = new MachineRoot(options.root);
-  switch (action) {
-    case 'list-generations':
-      return printGenerations(root, options);
-    case 'rollback':
-      return goBack(root, 'switch', options);
-    case 'diff':
-      return printDifference(root, call);
-    case 'dry-build':
-    case 'build-vm':
-      if (options.rollback) throw usageError(`--rollback does not go with ${action}`);
-      return rebuild(root, action, call);
-    case 'switch':
-    case 'boot':
-    case 'test':
-    case 'build':
-    case 'dry-activate':
-      return options.rollback ? goBack(root, action, options) : rebuild(root, action, call);
-  }
-}
-
-function report(text: string): void {
-  process.stderr.write(`${text}\n`);
-}
-
-async function printGenerations(root: MachineRoot, { profileName, json }: RebuildOptions): Promise<void> {
-  const { formatGenerations, listGenerations } = await import('../rebuild/generation-list.js');
-  const generations = await listGenerations(root, profileName);
-  process.stdout.write(`${json ? JSON.stringify(generations, null, 2) : formatGenerations(generations)}\n`);
-}
-
-async function goBack(
-  root: MachineRoot,
-  action: 'switch' | 'boot' | 'test' | 'build' | 'dry-activate',
-  options: RebuildOptions,
-): Promise<void> {
-  const { findRollback, rollBack } = await import('../rebuild/rollback.js');
-  const { runSwitch } = await import('../activate/switch-system.js');
-  const changes = action === 'switch' || action === 'boot';
-  const onWait = (path: string): void =>
-    report(`Another process is changing the profile: waiting for ${path}`);
-  const { number, target } = changes
-    ? await rollBack(root, { ...options, onWait })
-    : await findRollback(root, options);
-  if (action === 'build') {
-    process.stdout.write(`${target}\n`);
-    return;
-  }
-  if (changes) report(`Generation ${number} is the current one and the default of the next start.`);
-  await runSwitch(root, { system: target, action });
-}
-
-async function printDifference(root: MachineRoot, call: Call): Promise<void> {
-  const { findGenerations } = await import('../rebuild/generation-choice.js');
-  const { diffClosures } = await import('../rebuild/closure-diff.js');
-  const { formatDiff } = await import('../rebuild/summary.js');
-  const [before, after] = await findGenerations(root, call.others, call.options.profileName);
-  const { realiser } = await openContext(root, call);
-  try {
-    const diff = diffClosures(
-      await realiser.queryClosure(before.target),
-      await realiser.queryClosure(after.target),
-    );
-    if (call.options.json) process.stdout.write(`${JSON.stringify(diff, null, 2)}\n`);
-    else
-      process.stdout.write(`Generation ${before.number} → generation ${after.number}\n${formatDiff(diff)}\n`);
-  } finally {
-    await realiser.close();
-  }
-}
-
-async function rebuild(
-  root: MachineRoot,
-  action: Exclude<Action, 'rollback' | 'list-generations' | 'diff'>,
-  call: Call,
-): Promise<void> {
-  const steps = await import('../rebuild/rebuild.js');
-  const context = await openContext(root, call);
-  try {
-    const request = toRequest(call.options);
-    if (action === 'dry-build') return await steps.planSystem(context, request);
-    const product = action === 'build-vm' ? 'vm' : 'toplevel';
-    const { path } = await steps.realiseSystem(context, request, product);
-    if (action === 'build' || action === 'build-vm') {
-      const { outLink } = call.options;
-      if (outLink !== false) await steps.linkResult(context, outLink, path);
-      process.stdout.write(`${action === 'build' ? path : await vmScript(root, path)}\n`);
-    } else if (action === 'dry-activate') {
-      await steps.switchTo(context, request, { system: path, action });
-    } else {
-      await steps.activateSystem(context, request, { system: path, action });
-    }
-  } finally {
-    await context.realiser.close();
-  }
-}
-
-/** The script in a virtual machine's package, as this machine finds it. */
-async function vmScript(root: MachineRoot, path: string): Promise<string> {
-  const { readdir } = await import('node:fs/promises');
-  const script = (await readdir(root.physical(`${path}/bin`))).find((name) => /^run-.*-vm$/.test(name));
-  if (script === undefined) throw new LarderError('vm-malformed', `${path}/bin has no run-…-vm`);
-  return root.physical(`${path}/bin/${script}`);
-}
-
-function toRequest(options: RebuildOptions): RebuildRequest {
-  return {
-    choice: { file: options.file, attribute: options.attr, flake: options.flake },
-    evaluation: { searchPath: options.include ?? [], showTrace: options.showTrace ?? false },
-    profileName: options.profileName,
-    bootMenu: options.bootMenu,
-    installBootLoader: options.installBootloader,
-    specialisation: options.specialisation,
-  };
-}
-
-async function openContext(root: MachineRoot, { settings, options }: Call): Promise<RebuildContext> {
-  const { openEngines } = await import('../rebuild/engines.js');
-  const flakes: [string, string][] =
-    options.flake === undefined ? [] : [['experimental-features', 'nix-command flakes']];
-  const { evaluator, realiser } = await openEngines({ root, settings: [...flakes, ...settings] });
-  return { root, evaluator, realiser, report };
 }

@@ -1,11 +1,16 @@
-import type { MachineRoot } from '../activate/machine-root.js';
+import { LarderEvaluator } from './larder-evaluator.js';
+import type { LarderRealiserOptions } from './larder-realiser.js';
 import { NixEvaluator } from './nix-evaluator.js';
 import { NixRealiser } from './nix-realiser.js';
 import type { Evaluator, Realiser } from './pipeline.js';
 
-export interface EngineChoice {
-  readonly root: MachineRoot;
-  readonly settings: readonly (readonly [name: string, value: string])[];
+/** Larder itself, or an installed Nix. */
+export type EngineName = 'larder' | 'nix';
+export const engineNames = ['larder', 'nix'] as const;
+
+export interface EngineChoice extends LarderRealiserOptions {
+  readonly evaluator: EngineName;
+  readonly realiser: EngineName;
 }
 
 export interface Engines extends AsyncDisposable {
@@ -14,12 +19,44 @@ export interface Engines extends AsyncDisposable {
 }
 
 /** The engines behind the pipeline, bound to the machine's store. */
-export async function openEngines({ root, settings }: EngineChoice): Promise<Engines> {
-  const options = { root: root.directory, settings };
-  const realiser = new NixRealiser(options);
+export function openEngines(choice: EngineChoice): Engines {
+  const realiser = choice.realiser === 'nix' ? new NixRealiser(choice) : new LateRealiser(choice);
   return {
-    evaluator: new NixEvaluator(options),
+    evaluator: choice.evaluator === 'nix' ? new NixEvaluator(choice) : new LarderEvaluator(choice),
     realiser,
     [Symbol.asyncDispose]: () => realiser.close(),
   };
+}
+
+/** Opens the store when it is first needed: a rebuild that changes nothing never does. */
+class LateRealiser implements Realiser {
+  readonly #options: LarderRealiserOptions;
+  #opened: Promise<Realiser> | undefined;
+
+  constructor(options: LarderRealiserOptions) {
+    this.#options = options;
+  }
+
+  async plan(...args: Parameters<Realiser['plan']>) {
+    return (await this.#open()).plan(...args);
+  }
+
+  async realise(...args: Parameters<Realiser['realise']>) {
+    return (await this.#open()).realise(...args);
+  }
+
+  async queryClosure(...args: Parameters<Realiser['queryClosure']>) {
+    return (await this.#open()).queryClosure(...args);
+  }
+
+  async close(): Promise<void> {
+    if (this.#opened !== undefined) await (await this.#opened).close();
+  }
+
+  #open(): Promise<Realiser> {
+    this.#opened ??= import('./larder-realiser.js').then(({ LarderRealiser }) =>
+      LarderRealiser.open(this.#options),
+    );
+    return this.#opened;
+  }
 }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { LarderError } from '@larder/signing/errors';
+import { childEnvironment } from '../config.js';
 
 /** The generation made right afterwards is the root that Nix misses here. */
 const ROOT_WARNING = /^warning: you did not specify '--add-root'.*\n/gm;
@@ -7,6 +8,8 @@ const ROOT_WARNING = /^warning: you did not specify '--add-root'.*\n/gm;
 export interface NixProcessOptions {
   /** Passes standard error on as it comes; it is collected either way. */
   readonly showErrors?: boolean;
+  /** Variables over those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
 }
 
@@ -17,15 +20,15 @@ export interface NixResult {
 }
 
 /**
- * Runs one of an installed Nix's programs to its end.
+ * Runs one of Nix's programs, or one that stands in for it, to its end.
  * @throws `nix-absent`
  */
 export async function runNix(
-  program: string,
-  args: readonly string[],
-  { showErrors = false, signal }: NixProcessOptions = {},
+  [program, ...args]: readonly string[],
+  { showErrors = false, environment, signal }: NixProcessOptions = {},
 ): Promise<NixResult> {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
+  const env = environment === undefined ? undefined : childEnvironment(environment);
+  const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'], env, signal });
   const output: Buffer[] = [];
   const errors: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => output.push(chunk));

@@ -1,13 +1,12 @@
 import { LarderError } from '@larder/signing/errors';
-import type { NixEngineOptions } from './nix-evaluator.js';
 import { type NixResult, runNix, settingArguments, storeArguments } from './nix-process.js';
-import type { ClosurePath, RealisationPlan, Realiser } from './pipeline.js';
+import type { ClosurePath, EngineOptions, RealisationPlan, Realiser } from './pipeline.js';
 
 /** Realisation by an installed Nix (`nix-store`). */
 export class NixRealiser implements Realiser {
-  readonly #options: NixEngineOptions;
+  readonly #options: EngineOptions;
 
-  constructor(options: NixEngineOptions) {
+  constructor(options: EngineOptions) {
     this.#options = options;
   }
 
@@ -43,7 +42,7 @@ export class NixRealiser implements Realiser {
     options: { readonly showErrors?: boolean; readonly signal?: AbortSignal },
   ): Promise<NixResult> {
     const settings = settingArguments(this.#options.settings);
-    return runNix(program, [...args, ...storeArguments(this.#options.root), ...settings], options);
+    return runNix([program, ...args, ...storeArguments(this.#options.root), ...settings], options);
   }
 }
 

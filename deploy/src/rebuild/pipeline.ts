@@ -8,6 +8,14 @@ export type SystemExpression =
   | { readonly file: string; readonly attribute: string }
   | { readonly expression: string; readonly attribute: string };
 
+/** What every engine needs to know. */
+export interface EngineOptions {
+  /** The directory that stands for the machine's root, `''` for the machine's own. */
+  readonly root: string;
+  /** Over those of nix.conf. */
+  readonly settings: readonly (readonly [name: string, value: string])[];
+}
+
 export interface EvaluationOptions {
   /** `-I`, each `name=path` or a path, before those of `NIX_PATH`. */
   readonly searchPath: readonly string[];

@@ -16,6 +16,9 @@ export interface BinaryCacheOptions {
   readonly trusted?: boolean;
 }
 
+/** Archives up to this size in bytes, as the cache keeps them, are fetched whole. */
+export const smallNarSize = 256 * 1024;
+
 /** What a cache that says nothing is taken for, as by Nix. */
 const silentCache = { wantMassQuery: false, priority: 50 };
 
@@ -99,8 +102,22 @@ export class BinaryCache implements PathSource {
 
   /** @throws `compression-unknown`; the bytes throw `cache-file-missing` */
   openPacked(info: PathInfo, options?: ReadOptions): PackedSource {
-    const { compression, url } = info as NarInfo;
-    return { compression: parseCompression(compression), bytes: this.files.open(url, options) };
+    const { compression, url, fileSize } = info as NarInfo;
+    const isSmall = fileSize !== undefined && fileSize <= smallNarSize;
+    const bytes = isSmall ? this.#readSmall(url, options) : this.files.open(url, options);
+    return { compression: parseCompression(compression), bytes };
+  }
+
+  /** Small archives come whole, on a connection they may share with others: it is round trips that they cost. */
+  async *#readSmall(url: string, options?: ReadOptions): AsyncGenerator<Uint8Array, void, undefined> {
+    const file = await this.files.read(url, options);
+    if (file !== undefined) {
+      yield file;
+      return;
+    }
+    throw new LarderError('cache-file-missing', `${this.uri} has no file ${url}`, {
+      fields: { cache: this.uri, file: url },
+    });
   }
 
   async close(): Promise<void> {

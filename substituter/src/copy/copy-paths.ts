@@ -19,7 +19,7 @@ export interface CopyOptions {
   readonly requireSignatures: boolean;
   /** Narinfo queries under way at a time. */
   readonly queries: number;
-  /** Paths transferred at a time. */
+  /** Large paths transferred at a time; small ones go beside them. */
   readonly transfers: number;
   readonly onEvent?: CopyListener;
   readonly signal?: AbortSignal;

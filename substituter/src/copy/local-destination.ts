@@ -1,3 +1,4 @@
+import { hasCode } from '@larder/signing/errors';
 import type { NarWork } from '@larder/signing/nar-work';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
@@ -47,7 +48,13 @@ export class LocalDestination implements Destination {
     try {
       const { directory } = staged;
       const fsync = this.#store.fsyncsStorePaths;
-      await restorePath(found, { work: this.#work, directory, fsync, onBytes, signal });
+      const restore = () => restorePath(found, { work: this.#work, directory, fsync, onBytes, signal });
+      await restore().catch(async (error: unknown) => {
+        if (!hasCode(error, 'restore-target-exists')) throw error;
+        // Left by a process that has crashed since we looked: its lock is ours now.
+        await deleteTree(directory);
+        await restore();
+      });
       await checkContents(found.info, directory, this.storeDir);
       await staged.publish();
     } catch (error) {

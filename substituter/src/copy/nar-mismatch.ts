@@ -7,7 +7,8 @@ const mismatches = ['nar-hash-mismatch', 'nar-size-mismatch', 'nar-malformed', '
 
 /** Names the path and where it came from in an error about its NAR. */
 export function nameSource(error: unknown, { info, source }: FoundPath): unknown {
-  if (!(error instanceof LarderError) || !mismatches.includes(error.code)) return error;
+  if (!(error instanceof LarderError) || error.fields.path === info.storePath) return error;
+  if (!mismatches.includes(error.code) && !error.code.startsWith('codec-')) return error;
   return new LarderError(error.code, `${info.storePath} from ${source.uri} is refused: ${error.message}`, {
     cause: error,
     fields: { ...error.fields, path: info.storePath, source: source.uri },

@@ -1,7 +1,13 @@
+import { decompress } from '@larder/signing/codec';
+import type { Compression } from '@larder/signing/compression';
+import { Hasher } from '@larder/signing/hash';
+import { NarParser } from '@larder/signing/nar-parser';
+import { NarRestorer } from '@larder/signing/nar-restore';
 import type { NarWork } from '@larder/signing/nar-work';
 import type { NarInfo } from '@larder/signing/narinfo';
+import type { PathInfo } from '@larder/signing/path-info';
 import type { FoundPath } from '../source-set.js';
-import { nameSource } from './nar-mismatch.js';
+import { checkNar, nameSource } from './nar-mismatch.js';
 
 export interface RestoreOptions {
   readonly work: NarWork;
@@ -14,22 +20,58 @@ export interface RestoreOptions {
 }
 
 /**
- * Restores a path's NAR with canonical metadata, in a worker, and checks its hash and size against the path's info.
+ * Restores a path's NAR with canonical metadata and checks its hash and size against the path's info.
  * @throws `nar-hash-mismatch`, `nar-size-mismatch`, `nar-malformed`, `codec-…`, naming the path and its source; what was
  * restored until then is the caller's to remove
  */
 export async function restorePath(found: FoundPath, options: RestoreOptions): Promise<void> {
   const { info, source } = found;
-  const { work, directory: target, fsync, signal } = options;
+  const { signal } = options;
   const { compression, bytes } = source.openPacked(info, { signal });
-  const { narHash, narSize } = info;
+  const input = countBytes(found, bytes, options.onBytes);
   try {
-    await work.restoreNar(countBytes(found, bytes, options.onBytes), {
-      ...{ compression, target, fsync, narHash, narSize, signal },
-    });
+    if (info.narSize <= inPlaceSize) await restoreInPlace(found, input, { ...options, compression });
+    else await restoreInWorker(info, input, { ...options, compression });
   } catch (error) {
     throw nameSource(error, found);
   }
+}
+
+type PackedRestore = RestoreOptions & { readonly compression: Compression };
+
+async function restoreInWorker(
+  { narHash, narSize }: PathInfo,
+  input: AsyncIterable<Uint8Array>,
+  { work, compression, directory: target, fsync, signal }: PackedRestore,
+): Promise<void> {
+  await work.restoreNar(input, { compression, target, fsync, narHash, narSize, signal });
+}
+
+/** To this size in bytes, taking an archive to a worker costs more than restoring it: over twice as much for 10 kB. */
+const inPlaceSize = 64 * 1024;
+
+async function restoreInPlace(
+  found: FoundPath,
+  input: AsyncIterable<Uint8Array>,
+  { compression, directory, fsync, signal }: PackedRestore,
+): Promise<void> {
+  const restorer = new NarRestorer(directory, { canonical: true, fsync });
+  const parser = new NarParser(restorer);
+  const hasher = new Hasher('sha256');
+  try {
+    for await (const chunk of decompress(input, compression, {
+      lend: true,
+      maxSize: found.info.narSize,
+      signal,
+    })) {
+      hasher.update(chunk);
+      parser.write(chunk);
+    }
+    parser.end();
+  } finally {
+    restorer.close();
+  }
+  checkNar(found, { narHash: hasher.digest(), narSize: hasher.size });
 }
 
 async function* countBytes(

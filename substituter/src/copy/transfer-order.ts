@@ -1,40 +1,66 @@
+import type { NarInfo } from '@larder/signing/narinfo';
+import { smallNarSize } from '../binary-cache/binary-cache.js';
 import type { FoundPath } from '../source-set.js';
 
-/** A plan's paths, each to be taken once, from either of two ends. */
+/** Whether a path's transfer is a matter of round trips rather than of bytes. */
+function isSmall({ info }: FoundPath): boolean {
+  return ((info as Partial<NarInfo>).fileSize ?? info.narSize) <= smallNarSize;
+}
+
+/**
+ * A plan's paths, each to be taken once: small ones and large ones apart, each from the leaves up, and large ones also
+ * by size.
+ *
+ * Whoever takes from the leaves up can wait for what a path refers to without waiting for ever: the lowest path that is
+ * not done has been taken, or is the next to be.
+ */
 export class TransferOrder {
-  readonly #lowest: readonly FoundPath[];
-  readonly #largest: readonly FoundPath[];
-  readonly #taken = new Set<FoundPath>();
-  #nextLowest = 0;
-  #nextLargest = 0;
+  readonly #small: PathQueue;
+  readonly #large: PathQueue;
+  readonly #largest: PathQueue;
 
   /** `plan` is sorted, references first. */
   constructor(plan: readonly FoundPath[]) {
-    this.#lowest = plan;
-    this.#largest = [...plan].sort((a, b) => b.info.narSize - a.info.narSize);
+    const taken = new Set<FoundPath>();
+    const large = plan.filter((found) => !isSmall(found));
+    this.#small = new PathQueue(plan.filter(isSmall), taken);
+    this.#large = new PathQueue(large, taken);
+    this.#largest = new PathQueue(
+      [...large].sort((a, b) => b.info.narSize - a.info.narSize),
+      taken,
+    );
   }
 
-  /** The next path in the plan's order: what it refers to was taken before it. */
-  takeLowest(): FoundPath | undefined {
-    while (this.#nextLowest < this.#lowest.length) {
-      const found = this.#take(this.#lowest[this.#nextLowest++]!);
-      if (found !== undefined) return found;
-    }
-    return undefined;
+  takeSmall(): FoundPath | undefined {
+    return this.#small.take();
   }
 
-  /** The largest path left. */
+  takeLarge(): FoundPath | undefined {
+    return this.#large.take();
+  }
+
   takeLargest(): FoundPath | undefined {
-    while (this.#nextLargest < this.#largest.length) {
-      const found = this.#take(this.#largest[this.#nextLargest++]!);
-      if (found !== undefined) return found;
-    }
-    return undefined;
+    return this.#largest.take();
+  }
+}
+
+class PathQueue {
+  readonly #paths: readonly FoundPath[];
+  readonly #taken: Set<FoundPath>;
+  #next = 0;
+
+  constructor(paths: readonly FoundPath[], taken: Set<FoundPath>) {
+    this.#paths = paths;
+    this.#taken = taken;
   }
 
-  #take(found: FoundPath): FoundPath | undefined {
-    if (this.#taken.has(found)) return undefined;
-    this.#taken.add(found);
-    return found;
+  take(): FoundPath | undefined {
+    while (this.#next < this.#paths.length) {
+      const found = this.#paths[this.#next++]!;
+      if (this.#taken.has(found)) continue;
+      this.#taken.add(found);
+      return found;
+    }
+    return undefined;
   }
 }

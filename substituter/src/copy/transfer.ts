@@ -12,7 +12,7 @@ import { TransferOrder } from './transfer-order.js';
 
 export interface TransferOptions {
   readonly destination: Destination;
-  /** Paths under way at a time. */
+  /** Large paths under way at a time. */
   readonly concurrency: number;
   /** Another trusted source of a path, not among those whose copy was bad. */
   readonly findElsewhere: (
@@ -22,6 +22,9 @@ export interface TransferOptions {
   readonly onEvent?: CopyListener;
   readonly signal?: AbortSignal;
 }
+
+/** Small paths under way at a time: they wait for the network more than they use it. */
+const smallTransfers = 48;
 
 /** How often paths that another process is adding are looked at again, in milliseconds. */
 const busyPoll = 50;
@@ -60,7 +63,12 @@ export class Transfer {
   }
 
   async run(): Promise<void> {
-    const lanes = Array.from({ length: this.#options.concurrency }, (_, lane) => this.#runLane(lane));
+    const large = Array.from({ length: this.#options.concurrency }, (_, lane) =>
+      // Half go up from the leaves, so that commits flow; half take the largest, so that none is left last.
+      this.#runLane(() => (lane % 2 === 0 ? this.#order.takeLarge() : this.#order.takeLargest())),
+    );
+    const small = Array.from({ length: smallTransfers }, () => this.#runLane(() => this.#order.takeSmall()));
+    const lanes = [...large, ...small];
     await Promise.all(lanes);
     await this.#commits.drain().catch((error: unknown) => this.#fail(error));
     await Promise.all(this.#commits.uncommitted().map((path) => this.#options.destination.discard(path)));
@@ -68,12 +76,10 @@ export class Transfer {
     this.#options.signal?.throwIfAborted();
   }
 
-  /** Half of the lanes go up from the leaves, so that commits flow; half take the largest, so that none is left last. */
-  async #runLane(lane: number): Promise<void> {
+  async #runLane(take: () => FoundPath | undefined): Promise<void> {
     for (;;) {
       if (this.#signal.aborted) return;
-      const next =
-        (lane % 2 === 0 ? this.#order.takeLowest() : this.#order.takeLargest()) ?? (await this.#takeBusy());
+      const next = take() ?? (await this.#takeBusy());
       if (next === undefined) return;
       try {
         await this.#transfer(next);

@@ -17,6 +17,7 @@ import {
   waitForLock,
 } from './file-lock.js';
 import { realPath, type StoreLayout } from './layout.js';
+import { Leftovers } from './leftovers.js';
 import { readDerivationOutputs } from './register-derivation.js';
 import { createStoreDirectories, reserveSpace } from './store-directories.js';
 import { TempRoots } from './temp-roots.js';
@@ -71,6 +72,7 @@ export class LocalStore implements MachineStore {
   readonly #database: StoreDatabase;
   readonly #tempRoots: TempRoots;
   readonly #bigLock: number;
+  readonly #leftovers: Leftovers;
 
   private constructor(uri: string, layout: StoreLayout, parts: LocalStoreParts) {
     this.uri = uri;
@@ -78,6 +80,7 @@ export class LocalStore implements MachineStore {
     this.#options = parts.options;
     this.#database = parts.database;
     this.#bigLock = parts.bigLock;
+    this.#leftovers = new Leftovers(layout.realStoreDir);
     this.#tempRoots = TempRoots.open(layout);
   }
 
@@ -213,13 +216,14 @@ export class LocalStore implements MachineStore {
       }
       // The name has the path's hash part, so the path's temporary root keeps collectors from it too; and it
       // is the same each time, so what a crash left is found here by the next one who tries.
-      const directory = `${this.layout.realStoreDir}/${storePathHashPart(path)}-larder-staging`;
-      await deleteTree(directory);
-      if (!repair) await deleteTree(this.realPath(path)); // invariant 3
+      const name = `${storePathHashPart(path)}-larder-staging`;
+      const directory = `${this.layout.realStoreDir}/${name}`;
+      if (repair) await deleteTree(directory);
+      else await this.#leftovers.remove(name, path); // invariant 3
       return {
         storePath: path,
         directory,
-        publish: () => this.#publish(path, directory),
+        publish: () => (repair ? this.#replace(path, directory) : this.#publish(path, directory)),
         release: () => lock.release(),
       };
     } catch (error) {
@@ -228,8 +232,21 @@ export class LocalStore implements MachineStore {
     }
   }
 
-  /** Invariant 2: the place is empty, or holds the broken tree of a path under repair, which steps aside. */
+  /** Invariant 2: the tree comes whole, and its place is empty. */
   async #publish(path: StorePath, directory: string): Promise<void> {
+    const place = this.realPath(path);
+    try {
+      renameSync(directory, place);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code ?? '';
+      if (!['ENOTEMPTY', 'EEXIST', 'EISDIR', 'ENOTDIR'].includes(code)) throw error;
+      await deleteTree(place); // invariant 3
+      renameSync(directory, place);
+    }
+  }
+
+  /** Invariant 2 for a path under repair, whose broken tree steps aside, if there is one. */
+  async #replace(path: StorePath, directory: string): Promise<void> {
     const place = this.realPath(path);
     const aside = `${this.layout.realStoreDir}/${storePathHashPart(path)}-larder-replaced`;
     await deleteTree(aside);

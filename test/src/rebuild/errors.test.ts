@@ -85,13 +85,15 @@ test('errors in a configuration name the option, and the file and line that set 
   if (!needsExample(t)) return;
   await using machine = await Machine.create();
   const base = ['boot.loader.grub.device = "/dev/sda";', 'fileSystems."/".device = "/dev/sda1";'];
-  for (const { name, settings, head, told } of cases) {
-    await t.test(name, async () => {
-      await machine.configure([...settings, ...base], head);
-      const { status, stderr } = await machine.tryRebuild('dry-build');
-      assert.equal(status, 1);
-      for (const each of told) assert.match(stderr, each);
-      assert.doesNotMatch(stderr, /node:internal|\.js:\d+/);
-    });
+  for (const evaluator of ['larder', 'nix']) {
+    for (const { name, settings, head, told } of cases) {
+      await t.test(`${name}, evaluated by ${evaluator}`, async () => {
+        await machine.configure([...settings, ...base], head);
+        const { status, stderr } = await machine.tryRebuild('dry-build', '--evaluator', evaluator);
+        assert.equal(status, 1);
+        for (const each of told) assert.match(stderr, each);
+        assert.doesNotMatch(stderr, /node:internal|\.js:\d+/);
+      });
+    }
   }
 });

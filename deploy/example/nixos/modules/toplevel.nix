@@ -224,7 +224,7 @@ in
     bootspec = pkgs.writeText "boot.json" (builtins.toJSON bootspec);
     toplevel =
       if assertionFailures != [ ] then
-        throw "\nthe configuration is refused:\n- ${
+        throw "the configuration is refused:\n- ${
           builtins.concatStringsSep "\n- " (map describe assertionFailures)
         }"
       else

@@ -1,0 +1,176 @@
+import { readdir } from 'node:fs/promises';
+import { LarderError } from '@larder/signing/errors';
+import { MachineRoot } from '../activate/machine-root.js';
+import { runSwitch } from '../activate/switch-system.js';
+import { type EngineName, type Engines, openEngines } from '../rebuild/engines.js';
+import type { RebuildContext, RebuildRequest } from '../rebuild/rebuild.js';
+import { createBuildProgress } from './build-progress.js';
+import { usageError } from './command.js';
+
+/** What `larder rebuild` can be told to do. */
+export const actions = [
+  'switch',
+  'boot',
+  'test',
+  'build',
+  'dry-build',
+  'dry-activate',
+  'build-vm',
+  'rollback',
+  'list-generations',
+  'diff',
+] as const;
+export type Action = (typeof actions)[number];
+
+export interface RebuildOptions {
+  readonly include?: readonly string[];
+  readonly file?: string;
+  readonly attr?: string;
+  readonly flake?: string;
+  readonly profileName?: string;
+  readonly rollback?: true;
+  readonly to?: number;
+  readonly root: string;
+  readonly evaluator: EngineName;
+  readonly realiser: EngineName;
+  readonly option?: readonly string[];
+  readonly showTrace?: true;
+  readonly specialisation?: string;
+  readonly outLink: string | false;
+  readonly bootMenu: 'auto' | 'always' | 'never';
+  readonly installBootloader?: true;
+  readonly json?: true;
+}
+
+/** One call of the verb: what Commander leaves to be sorted out is. */
+export interface RebuildCall {
+  /** Words after the action. */
+  readonly others: readonly string[];
+  readonly settings: readonly (readonly [name: string, value: string])[];
+  readonly options: RebuildOptions;
+}
+
+/** Does it. Results go to standard output, everything for people to standard error. */
+export async function runRebuild(action: Action, call: RebuildCall): Promise<void> {
+  const { others, options } = call;
+  if (action !== 'diff' && others.length > 0)
+    throw usageError(`'${others[0]}' after '${action}': not expected`);
+  const root = new MachineRoot(options.root);
+  switch (action) {
+    case 'list-generations':
+      return printGenerations(root, options);
+    case 'rollback':
+      return goBack(root, 'switch', options);
+    case 'diff':
+      return printDifference(root, call);
+    case 'dry-build':
+    case 'build-vm':
+      if (options.rollback) throw usageError(`--rollback does not go with ${action}`);
+      return rebuild(root, action, call);
+    case 'switch':
+    case 'boot':
+    case 'test':
+    case 'build':
+    case 'dry-activate':
+      return options.rollback ? goBack(root, action, options) : rebuild(root, action, call);
+  }
+}
+
+function report(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+async function printGenerations(root: MachineRoot, { profileName, json }: RebuildOptions): Promise<void> {
+  const { formatGenerations, listGenerations } = await import('../rebuild/generation-list.js');
+  const generations = await listGenerations(root, profileName);
+  process.stdout.write(`${json ? JSON.stringify(generations, null, 2) : formatGenerations(generations)}\n`);
+}
+
+async function goBack(
+  root: MachineRoot,
+  action: 'switch' | 'boot' | 'test' | 'build' | 'dry-activate',
+  options: RebuildOptions,
+): Promise<void> {
+  const { findRollback, rollBack } = await import('../rebuild/rollback.js');
+  const changes = action === 'switch' || action === 'boot';
+  const onWait = (path: string): void =>
+    report(`Another process is changing the profile: waiting for ${path}`);
+  const { number, target } = changes
+    ? await rollBack(root, { ...options, onWait })
+    : await findRollback(root, options);
+  if (action === 'build') {
+    process.stdout.write(`${target}\n`);
+    return;
+  }
+  if (changes) report(`Generation ${number} is the current one and the default of the next start.`);
+  await runSwitch(root, { system: target, action });
+}
+
+async function printDifference(root: MachineRoot, call: RebuildCall): Promise<void> {
+  const { findGenerations } = await import('../rebuild/generation-choice.js');
+  const { diffClosures } = await import('../rebuild/closure-diff.js');
+  const { formatDiff } = await import('../rebuild/summary.js');
+  const [before, after] = await findGenerations(root, call.others, call.options.profileName);
+  await using context = openContext(root, call);
+  const closures = [before, after].map(({ target }) => context.realiser.queryClosure(target));
+  const [was, is] = await Promise.all(closures);
+  const diff = diffClosures(was!, is!);
+  if (call.options.json) process.stdout.write(`${JSON.stringify(diff, null, 2)}\n`);
+  else
+    process.stdout.write(`Generation ${before.number} → generation ${after.number}\n${formatDiff(diff)}\n`);
+}
+
+async function rebuild(
+  root: MachineRoot,
+  action: Exclude<Action, 'rollback' | 'list-generations' | 'diff'>,
+  call: RebuildCall,
+): Promise<void> {
+  const steps = await import('../rebuild/rebuild.js');
+  await using context = openContext(root, call);
+  const request = toRequest(call.options);
+  if (action === 'dry-build') return await steps.planSystem(context, request);
+  const product = action === 'build-vm' ? 'vm' : 'toplevel';
+  const { path } = await steps.realiseSystem(context, request, product);
+  if (action === 'build' || action === 'build-vm') {
+    const { outLink } = call.options;
+    if (outLink !== false) await steps.linkResult(context, outLink, path);
+    process.stdout.write(`${action === 'build' ? path : await vmScript(root, path)}\n`);
+  } else if (action === 'dry-activate') {
+    await steps.switchTo(context, request, { system: path, action });
+  } else {
+    await steps.activateSystem(context, request, { system: path, action });
+  }
+}
+
+/** The script in a virtual machine's package, as this machine finds it. */
+async function vmScript(root: MachineRoot, path: string): Promise<string> {
+  const script = (await readdir(root.physical(`${path}/bin`))).find((name) => /^run-.*-vm$/.test(name));
+  if (script === undefined) throw new LarderError('vm-malformed', `${path}/bin has no run-…-vm`);
+  return root.physical(`${path}/bin/${script}`);
+}
+
+function toRequest(options: RebuildOptions): RebuildRequest {
+  return {
+    choice: { file: options.file, attribute: options.attr, flake: options.flake },
+    evaluation: { searchPath: options.include ?? [], showTrace: options.showTrace ?? false },
+    profileName: options.profileName,
+    bootMenu: options.bootMenu,
+    installBootLoader: options.installBootloader,
+    specialisation: options.specialisation,
+  };
+}
+
+/** Only a call that builds or compares needs engines; a rollback loads none of their code. */
+function openContext(root: MachineRoot, { settings, options }: RebuildCall): RebuildContext & Engines {
+  const flakes: [string, string][] =
+    options.flake === undefined ? [] : [['experimental-features', 'nix-command flakes']];
+  const engines = openEngines({
+    root: root.directory,
+    settings: [...flakes, ...settings],
+    evaluator: options.evaluator,
+    realiser: options.realiser,
+    showProgress: (storeDir) => createBuildProgress('auto', storeDir),
+    onWait: (path) => report(`Waiting for the lock on ${path}`),
+  });
+  return { ...engines, root, report };
+}
