@@ -2,10 +2,12 @@
 export interface CliEnvironment {
   /** `LARDER_DEBUG`: show the stack of an error. */
   readonly debug: boolean;
+  /** All variables, for processes that it starts. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
 }
 
 export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env): CliEnvironment {
-  return { debug: (environment.LARDER_DEBUG ?? '') !== '' };
+  return { debug: (environment.LARDER_DEBUG ?? '') !== '', variables: { ...environment } };
 }
 
 /** The environment of a program that is started: this process's own, with changes. */
