@@ -49,7 +49,7 @@ class Evaluation {
     this.request = request;
     this.parts = parts;
     this.host = new LocalHost({
-      files: new FileAccess(),
+      files: new FileAccess(request.storeDir, request.realStoreDir),
       store: new EvalStore(new StoreDir(request.storeDir), parts.backend),
       fetcher: parts.fetcher,
       surroundings: request,

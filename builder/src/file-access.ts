@@ -38,6 +38,20 @@ function systemError(error: unknown, action: string, path: string): Error {
  * what was not may appear later, when a build makes it. Paths are bytes, one per char.
  */
 export class FileAccess {
+  readonly #storeDir: string;
+  readonly #realStoreDir: string;
+
+  /** Files of the store `storeDir` are read where they really are. */
+  constructor(storeDir = '', realStoreDir = storeDir) {
+    this.#storeDir = `${storeDir}/`;
+    this.#realStoreDir = `${realStoreDir}/`;
+  }
+
+  #file(path: string): string | Buffer {
+    const moved = this.#storeDir !== this.#realStoreDir && path.startsWith(this.#storeDir);
+    return toFsPath(moved ? this.#realStoreDir + path.slice(this.#storeDir.length) : path);
+  }
+
   private readonly types = new Map<string, FileType>();
   private readonly links = new Map<string, string>();
 
@@ -45,7 +59,7 @@ export class FileAccess {
     const known = this.types.get(path);
     if (known !== undefined) return known;
     try {
-      const stat = lstatSync(toFsPath(path), { throwIfNoEntry: false });
+      const stat = lstatSync(this.#file(path), { throwIfNoEntry: false });
       if (stat === undefined) return undefined;
       const type = typeOfEntry(stat);
       this.types.set(path, type);
@@ -58,7 +72,7 @@ export class FileAccess {
 
   readFile(path: string): string {
     try {
-      return readFileSync(toFsPath(path), 'latin1');
+      return readFileSync(this.#file(path), 'latin1');
     } catch (error) {
       throw systemError(error, 'reading file', path);
     }
@@ -66,7 +80,7 @@ export class FileAccess {
 
   readDirectory(path: string): [string, FileType][] {
     try {
-      const entries = readdirSync(toFsPath(path), { withFileTypes: true, encoding: 'latin1' });
+      const entries = readdirSync(this.#file(path), { withFileTypes: true, encoding: 'latin1' });
       return entries.map((entry) => [entry.name, typeOfEntry(entry)]);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') {
@@ -80,7 +94,7 @@ export class FileAccess {
     let target = this.links.get(path);
     if (target === undefined) {
       try {
-        target = readlinkSync(toFsPath(path), 'latin1');
+        target = readlinkSync(this.#file(path), 'latin1');
       } catch (error) {
         throw systemError(error, 'reading symbolic link', path);
       }

@@ -6,6 +6,8 @@ export interface CliEnvironment {
   readonly server: string | undefined;
   /** `LARDER_TOKEN_FILE`: the file with the token for it. */
   readonly tokenFile: string | undefined;
+  /** All variables, for processes that it starts. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
 }
 
 export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env): CliEnvironment {
@@ -13,6 +15,7 @@ export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env)
     debug: (environment.LARDER_DEBUG ?? '') !== '',
     server: environment.LARDER_SERVER || undefined,
     tokenFile: environment.LARDER_TOKEN_FILE || undefined,
+    variables: { ...environment },
   };
 }
 

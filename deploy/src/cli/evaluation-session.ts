@@ -5,7 +5,6 @@ import type { CommandSurroundings } from '@larder/builder/instantiate-arguments'
 import type { EvaluationRequest } from '@larder/builder/instantiate-request';
 import { isSetting } from '@larder/builder/language-settings';
 import { LarderError } from '@larder/signing/errors';
-import type { StorePath } from '@larder/signing/store-path';
 import type { Client } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
@@ -68,8 +67,14 @@ export async function runOnMachine(request: EvaluationRequest, machine: Evaluati
       client = createClient(settings);
       return openMachineStore(uri, client.context);
     },
-    ensurePath: (path) => Promise.reject(notThere(surroundings.storeDir, path)),
-    realise: (outputs) => Promise.reject(notThere(surroundings.storeDir, outputs[0]!.drv)),
+    ensurePath: async (path, store) => {
+      const { ensureForEvaluation } = await import('./evaluation-builder.js');
+      await ensureForEvaluation(path, store, client!.context);
+    },
+    realise: async (outputs, store) => {
+      const { realiseForEvaluation } = await import('./evaluation-builder.js');
+      return realiseForEvaluation(outputs, store, client!.context);
+    },
   });
   try {
     return await evaluate(request, services);
@@ -77,8 +82,4 @@ export async function runOnMachine(request: EvaluationRequest, machine: Evaluati
     await services.close();
     await client?.[Symbol.asyncDispose]();
   }
-}
-
-function notThere(storeDir: string, path: StorePath | string): LarderError {
-  return new LarderError('path-invalid', `path '${storeDir}/${path}' is required, but it is not valid`);
 }
