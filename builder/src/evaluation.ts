@@ -69,7 +69,7 @@ class Evaluation {
     this.parts = parts;
     this.host = new LocalHost({
       recorder: this.recorder,
-      files: new FileAccess(this.recorder),
+      files: new FileAccess(this.recorder, request),
       store: new EvalStore(new StoreDir(request.storeDir), parts.backend),
       fetcher: parts.fetcher,
       surroundings: request,

@@ -39,23 +39,42 @@ function systemError(error: unknown, action: string, path: string): Error {
  * what was not may appear later, when a build makes it. Paths are bytes, one per char.
  */
 export class FileAccess {
+  readonly #storeDir: string;
+  readonly #realStoreDir: string;
+
+  /** Files of the store `storeDir` are read where they really are. */
+  constructor(
+    recorder: ReadRecorder = new ReadRecorder(),
+    store: { readonly storeDir: string; readonly realStoreDir: string } = { storeDir: '', realStoreDir: '' },
+  ) {
+    this.recorder = recorder;
+    this.#storeDir = `${store.storeDir}/`;
+    this.#realStoreDir = `${store.realStoreDir}/`;
+  }
+
+  /** Where a path really is: those of a store that was moved are elsewhere. */
+  #real(path: string): string {
+    const moved = this.#storeDir !== this.#realStoreDir && path.startsWith(this.#storeDir);
+    return moved ? this.#realStoreDir + path.slice(this.#storeDir.length) : path;
+  }
+
+  #file(path: string): string | Buffer {
+    return toFsPath(this.#real(path));
+  }
+
   private readonly types = new Map<string, FileType>();
   private readonly links = new Map<string, string>();
   private readonly recorder: ReadRecorder;
   private readonly absent = new Set<string>();
 
-  constructor(recorder: ReadRecorder = new ReadRecorder()) {
-    this.recorder = recorder;
-  }
-
   fileType(path: string): FileType | undefined {
     const known = this.types.get(path);
     if (known !== undefined) return known;
     try {
-      const stat = lstatSync(toFsPath(path), { throwIfNoEntry: false });
+      const stat = lstatSync(this.#file(path), { throwIfNoEntry: false });
       if (stat === undefined) return this.noteAbsent(path);
       const type = typeOfEntry(stat);
-      this.recorder.noteType(path);
+      this.recorder.noteType(this.#real(path));
       this.types.set(path, type);
       return type;
     } catch (error) {
@@ -67,22 +86,22 @@ export class FileAccess {
   private noteAbsent(path: string): undefined {
     if (this.absent.has(path)) return;
     this.absent.add(path);
-    this.recorder.noteType(path);
+    this.recorder.noteType(this.#real(path));
   }
 
   readFile(path: string): string {
-    this.recorder.noteContents(path);
+    this.recorder.noteContents(this.#real(path));
     try {
-      return readFileSync(toFsPath(path), 'latin1');
+      return readFileSync(this.#file(path), 'latin1');
     } catch (error) {
       throw systemError(error, 'reading file', path);
     }
   }
 
   readDirectory(path: string): [string, FileType][] {
-    this.recorder.noteContents(path);
+    this.recorder.noteContents(this.#real(path));
     try {
-      const entries = readdirSync(toFsPath(path), { withFileTypes: true, encoding: 'latin1' });
+      const entries = readdirSync(this.#file(path), { withFileTypes: true, encoding: 'latin1' });
       return entries.map((entry) => [entry.name, typeOfEntry(entry)]);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') {
@@ -96,7 +115,7 @@ export class FileAccess {
     let target = this.links.get(path);
     if (target === undefined) {
       try {
-        target = readlinkSync(toFsPath(path), 'latin1');
+        target = readlinkSync(this.#file(path), 'latin1');
       } catch (error) {
         throw systemError(error, 'reading symbolic link', path);
       }

@@ -213,7 +213,7 @@ function environmentSearchPath(
   settings: MutableSettings,
 ): SearchPathEntry[] {
   if (settings.pureEval) return [];
-  const given = surroundings.environment['NIX_PATH'];
+  const given = surroundings.environment.NIX_PATH;
   if (given !== undefined) return parseNixPath(given);
   const configured = surroundings.configuration.findLast(([name]) => name === 'nix-path');
   if (configured !== undefined) {

@@ -62,7 +62,7 @@ const timeouts = z
 
 const uploads = z
   .strictObject({
-    compression_level: z.int().min(1).max(19).default(6),
+    compression_level: z.int().min(1).max(19).default(3),
     workers: z.int().min(1).max(256).optional(),
     verify_references: z.boolean().default(true),
     pending: duration.prefault('7 d'),

@@ -25,6 +25,8 @@ export type ServerErrorCode =
   | 'references-cyclic'
   | 'content-address-mismatch'
   | 'cache-exists'
+  | 'key-exists'
+  | 'key-last'
   | 'cache-name-malformed'
   | 'token-malformed'
   | 'shutting-down';

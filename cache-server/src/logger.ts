@@ -5,9 +5,10 @@ export interface OpenedLog extends AsyncDisposable {
   readonly logger: Logger;
 }
 
-/** Structured logs, a JSON object a line, on standard output. Written behind the requests' backs; disposing flushes. */
+/** Structured logs, a JSON object a line, on standard output. Written at least five times a second; disposing flushes. */
 export function openLog({ level }: ServerConfig['log']): OpenedLog {
-  const destination = pino.destination({ dest: 1, sync: false });
+  // Lines are gathered: a write for each would cost a busy server a tenth of its time.
+  const destination = pino.destination({ dest: 1, sync: false, minLength: 8192, periodicFlush: 200 });
   const logger = pino({ level, base: undefined, timestamp: stdTimeFunctions.isoTime }, destination);
   return {
     logger,

@@ -1,7 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { AuditLog } from './audit/audit-log.js';
 import { Gate } from './auth/access.js';
+import { TokenUse } from './auth/token-use.js';
 import { type Bootstrapped, bootstrap } from './bootstrap.js';
 import { CacheDirectory } from './caches/cache-directory.js';
 import { KeySeal } from './caches/key-seal.js';
@@ -93,7 +95,8 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
     ...(config.uploads.workers === undefined ? {} : { workers: config.uploads.workers }),
   });
   let isStopping = false;
-  const services = assemble(foundation, { reader, isStopping: () => isStopping });
+  const tokenUse = new TokenUse(foundation.database, logger);
+  const services = assemble(foundation, { reader, tokenUse, isStopping: () => isStopping });
   const sweeper = Sweeper.start(foundation);
   const server = await listen(services);
   logger.info(
@@ -105,6 +108,7 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
     logger.info('stopping: no new connections, requests in flight finish');
     await server.close(config.timeouts.shutdown);
     await sweeper.stop();
+    await tokenUse.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     logger.info('stopped');
@@ -115,8 +119,13 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
 
 function assemble(
   foundation: Foundation,
-  { reader, isStopping }: { readonly reader: NarReader; readonly isStopping: () => boolean },
+  parts: {
+    readonly reader: NarReader;
+    readonly tokenUse: TokenUse;
+    readonly isStopping: () => boolean;
+  },
 ): Services {
+  const { reader, tokenUse, isStopping } = parts;
   const { config, logger, storage, database, caches } = foundation;
   const nars = new NarStore({ database, storage, reader });
   const narInfos = new NarInfoCache({ database });
@@ -128,7 +137,8 @@ function assemble(
     storage,
     database,
     caches,
-    gate: new Gate(database, caches),
+    gate: new Gate(database, caches, (tokenId) => tokenUse.note(tokenId)),
+    audit: new AuditLog(database),
     nars,
     narInfos,
     publisher,

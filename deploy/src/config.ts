@@ -2,10 +2,21 @@
 export interface CliEnvironment {
   /** `LARDER_DEBUG`: show the stack of an error. */
   readonly debug: boolean;
+  /** `LARDER_SERVER`: the server that `larder cache` and `larder token` administer. */
+  readonly server: string | undefined;
+  /** `LARDER_TOKEN_FILE`: the file with the token for it. */
+  readonly tokenFile: string | undefined;
+  /** All variables, for processes that it starts. */
+  readonly variables: Readonly<Record<string, string | undefined>>;
 }
 
 export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env): CliEnvironment {
-  return { debug: (environment.LARDER_DEBUG ?? '') !== '' };
+  return {
+    debug: (environment.LARDER_DEBUG ?? '') !== '',
+    server: environment.LARDER_SERVER || undefined,
+    tokenFile: environment.LARDER_TOKEN_FILE || undefined,
+    variables: { ...environment },
+  };
 }
 
 /** The environment of a program that is started: this process's own, with changes. */

@@ -117,20 +117,13 @@ interface DumpParts {
 }
 
 async function dumpSeekable(params: DumpParams, { nar, emit, context }: DumpParts): Promise<void> {
-  const chunks = dumpNar(params.path);
-  const first = chunks.next();
-  if (first.done) return;
-  const second = chunks.next();
-  // Most NARs are one chunk. Knowing its size, zstd sets up small tables and not those for megabytes.
-  const size = second.done ? first.value.length : params.size;
-  const encoder = new SeekableZstdEncoder({ level: params.level, size });
+  const encoder = new SeekableZstdEncoder({ level: params.level, size: params.size });
   try {
-    for (let next: IteratorResult<Uint8Array> = first; !next.done; ) {
-      nar.write(next.value);
-      context.progress(next.value.length);
-      for (const piece of encoder.write(next.value)) await emit(piece);
+    for (const chunk of dumpNar(params.path)) {
+      nar.write(chunk);
+      context.progress(chunk.length);
+      for (const piece of encoder.write(chunk)) await emit(piece);
       await context.breathe();
-      next = next === first ? second : chunks.next();
     }
     for (const piece of encoder.end()) await emit(piece);
   } finally {

@@ -21,6 +21,8 @@ export interface SeekableZstdOptions {
   readonly entries?: SeekEntry[];
 }
 
+/** Content up to this much is gathered first: a small archive is then compressed with its size known. */
+const HEAD_SIZE = 256 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 /** A frame's checksum is its last four bytes: the same low bits of XXH64 that the seek table wants. */
@@ -37,13 +39,19 @@ export function compressFrame(content: Uint8Array, level?: number): Buffer {
   return frame;
 }
 
-/** Writes seekable zstd step by step, without holding a frame: for use in a worker. */
+/**
+ * Writes seekable zstd step by step, without holding a frame: for use in a worker. Most archives are small; knowing
+ * their size, zstd sets up tables of kilobytes rather than megabytes.
+ */
 export class SeekableZstdEncoder implements StepCodec {
   #context: CCtx | undefined;
   readonly #output = Buffer.allocUnsafeSlow(OUTPUT_SIZE);
   readonly #frameSize: number;
   readonly #size: number | undefined;
   readonly #entries: SeekEntry[];
+  readonly #level: number | undefined;
+  #head: Uint8Array[] | undefined = [];
+  #headSize = 0;
   /** The last bytes put out, for the checksum. */
   readonly #last = Buffer.alloc(4);
   #left: number | undefined;
@@ -51,7 +59,7 @@ export class SeekableZstdEncoder implements StepCodec {
   #frameCompressed = 0;
 
   constructor(options: SeekableZstdOptions = {}) {
-    this.#context = openZstdContext(options);
+    this.#level = options.level;
     this.#frameSize = options.frameSize ?? FRAME_SIZE;
     this.#entries = options.entries ?? [];
     this.#size = options.size;
@@ -59,6 +67,37 @@ export class SeekableZstdEncoder implements StepCodec {
   }
 
   *write(input: Uint8Array): Generator<Uint8Array> {
+    if (this.#head === undefined) {
+      yield* this.#writeFrames(input);
+      return;
+    }
+    this.#headSize += input.length;
+    if (this.#headSize <= HEAD_SIZE) {
+      this.#head.push(Uint8Array.from(input));
+      return;
+    }
+    yield* this.#writeHead(this.#head);
+    yield* this.#writeFrames(input);
+  }
+
+  *end(): Generator<Uint8Array> {
+    if (this.#head !== undefined) {
+      this.#left ??= this.#headSize;
+      yield* this.#writeHead(this.#head);
+    }
+    if (this.#left !== undefined && this.#left > 0) throw this.#mismatch();
+    // Even nothing gets a frame: a file without one is not zstd.
+    if (this.#frameContent > 0 || this.#entries.length === 0) yield* this.#endFrame();
+    yield formatSeekTable(this.#entries);
+  }
+
+  *#writeHead(head: readonly Uint8Array[]): Generator<Uint8Array> {
+    this.#head = undefined;
+    this.#context = openZstdContext({ level: this.#level });
+    for (const chunk of head) yield* this.#writeFrames(chunk);
+  }
+
+  *#writeFrames(input: Uint8Array): Generator<Uint8Array> {
     for (let at = 0; at < input.length; ) {
       if (this.#frameContent === 0) this.#pledge();
       const size = Math.min(input.length - at, this.#frameSize - this.#frameContent);
@@ -67,13 +106,6 @@ export class SeekableZstdEncoder implements StepCodec {
       this.#frameContent += size;
       if (this.#frameContent === this.#frameSize) yield* this.#endFrame();
     }
-  }
-
-  *end(): Generator<Uint8Array> {
-    // Even nothing gets a frame: a file without one is not zstd.
-    if (this.#left !== undefined && this.#left > 0) throw this.#mismatch();
-    if (this.#frameContent > 0 || this.#entries.length === 0) yield* this.#endFrame();
-    yield formatSeekTable(this.#entries);
   }
 
   close(): void {

@@ -8,28 +8,46 @@ export const BATCH_SIZE = 256 * 1024;
 /** Bytes that may be under way unacknowledged, a direction and job. */
 export const WINDOW_SIZE = 4 * BATCH_SIZE;
 
+/** Spare batches kept at most, 8 MiB: what passes is then allocated once and not left to the garbage collector. */
+const SPARES_KEPT = 32;
+
+/** Buffers for batches, shared by all senders of a thread. */
+export class SpareBatches {
+  readonly #buffers: ArrayBuffer[] = [];
+
+  take(): Buffer {
+    const buffer = this.#buffers.pop();
+    return buffer === undefined ? Buffer.allocUnsafeSlow(BATCH_SIZE) : Buffer.from(buffer);
+  }
+
+  give(buffer: ArrayBuffer): void {
+    if (this.#buffers.length < SPARES_KEPT) this.#buffers.push(buffer);
+  }
+}
+
 /** Posts a batch whose buffer is given away. */
 export type PostBatch = (batch: Uint8Array) => void;
 
 /** The sending end. Bytes written are copied, so the caller may reuse them at once. */
 export class ByteSender {
   readonly #post: PostBatch;
+  readonly #spares: SpareBatches;
   #batch: Buffer | undefined;
   #filled = 0;
   #underWay = 0;
-  #spares: ArrayBuffer[] = [];
   #stopped = false;
   #resume: (() => void) | undefined;
 
-  constructor(post: PostBatch) {
+  constructor(post: PostBatch, spares: SpareBatches) {
     this.#post = post;
+    this.#spares = spares;
   }
 
   /** Takes all of `chunk`; gives a promise when the window is full, to await before the next one. */
   write(chunk: Uint8Array): Promise<void> | undefined {
     if (this.#stopped) return;
     for (let at = 0; at < chunk.length; ) {
-      this.#batch ??= this.#allocate();
+      this.#batch ??= this.#spares.take();
       const size = Math.min(chunk.length - at, this.#batch.length - this.#filled);
       this.#batch.set(size === chunk.length ? chunk : chunk.subarray(at, at + size), this.#filled);
       this.#filled += size;
@@ -66,10 +84,9 @@ export class ByteSender {
     return batch;
   }
 
-  /** The other end used up `size` bytes; it may give a buffer back for reuse. */
-  acknowledge(size: number, spare?: ArrayBuffer): void {
+  /** The other end used up `size` bytes. */
+  acknowledge(size: number): void {
     this.#underWay -= size;
-    if (spare !== undefined && this.#spares.length * BATCH_SIZE < WINDOW_SIZE) this.#spares.push(spare);
     if (this.#underWay === 0) this.flush();
     if (this.#underWay < WINDOW_SIZE) this.#wake();
   }
@@ -79,7 +96,6 @@ export class ByteSender {
     this.#stopped = true;
     this.#batch = undefined;
     this.#filled = 0;
-    this.#spares = [];
     this.#wake();
   }
 
@@ -87,11 +103,6 @@ export class ByteSender {
     const resume = this.#resume;
     this.#resume = undefined;
     resume?.();
-  }
-
-  #allocate(): Buffer {
-    const spare = this.#spares.pop();
-    return spare === undefined ? Buffer.allocUnsafeSlow(BATCH_SIZE) : Buffer.from(spare);
   }
 }
 

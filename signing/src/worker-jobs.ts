@@ -1,6 +1,6 @@
 import { parentPort } from 'node:worker_threads';
 import { LarderError } from './errors.js';
-import { ByteReceiver, ByteSender } from './worker-channel.js';
+import { ByteReceiver, ByteSender, SpareBatches } from './worker-channel.js';
 import { type FromWorker, imageError, restoreError, type ToWorker } from './worker-protocol.js';
 
 /** The jobs of a worker module: their parameters and results, both fit for structured cloning. */
@@ -44,6 +44,7 @@ export function serveJobs<Jobs extends JobTable>(handlers: JobHandlers<Jobs>): v
   const port = parentPort;
   if (port === null) throw new LarderError('not-a-worker', 'serveJobs can only be called in a worker thread');
   const jobs = new Map<number, WorkerJob>();
+  const spares = new SpareBatches();
   const post = (message: FromWorker, transfer: readonly ArrayBuffer[]): void =>
     port.postMessage(message, [...transfer]);
   port.on('message', (message: ToWorker) => {
@@ -51,7 +52,7 @@ export function serveJobs<Jobs extends JobTable>(handlers: JobHandlers<Jobs>): v
       jobs.get(message.id)?.receive(message);
       return;
     }
-    const job = new WorkerJob(message.id, post);
+    const job = new WorkerJob(message.id, post, spares);
     jobs.set(message.id, job);
     const handler = handlers[message.name] as (params: unknown, context: JobContext) => Promise<unknown>;
     void job.run(() => handler(message.params, job)).finally(() => jobs.delete(message.id));
@@ -69,7 +70,11 @@ class WorkerJob implements JobContext {
   #progress = 0;
   #progressSent = performance.now();
 
-  constructor(id: number, post: (message: FromWorker, transfer: readonly ArrayBuffer[]) => void) {
+  constructor(
+    id: number,
+    post: (message: FromWorker, transfer: readonly ArrayBuffer[]) => void,
+    spares: SpareBatches,
+  ) {
     this.#id = id;
     this.#post = post;
     this.input = new ByteReceiver(
@@ -79,8 +84,9 @@ class WorkerJob implements JobContext {
       },
       { lend: true },
     );
-    this.#output = new ByteSender((bytes) =>
-      post({ type: 'output', id, bytes }, [bytes.buffer as ArrayBuffer]),
+    this.#output = new ByteSender(
+      (bytes) => post({ type: 'output', id, bytes }, [bytes.buffer as ArrayBuffer]),
+      spares,
     );
   }
 

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { LarderError } from './errors.js';
-import { ByteReceiver, ByteSender } from './worker-channel.js';
+import { ByteReceiver, ByteSender, SpareBatches } from './worker-channel.js';
 import type { JobTable } from './worker-jobs.js';
 import { type FromWorker, imageError, restoreError, type ToWorker } from './worker-protocol.js';
 
@@ -50,6 +50,7 @@ export class WorkerPool<Jobs extends JobTable> {
   readonly #size: number;
   readonly #jobsPerWorker: number;
   readonly #threads = new Set<PoolThread>();
+  readonly #spares = new SpareBatches();
   #queue: PoolJob[] = [];
   #nextId = 1;
   #closed = false;
@@ -71,7 +72,7 @@ export class WorkerPool<Jobs extends JobTable> {
     params: Jobs[Name]['params'],
     options: RunOptions = {},
   ): RunningJob<Jobs[Name]['result']> {
-    const job = new PoolJob({ type: 'start', id: this.#nextId++, name, params }, options);
+    const job = new PoolJob({ type: 'start', id: this.#nextId++, name, params }, options, this.#spares);
     if (this.#closed) {
       job.settle(new LarderError('worker-pool-closed', 'the worker pool was closed; make a new one'));
     } else if (!job.isSettled) {
@@ -140,8 +141,8 @@ class PoolThread {
 
   constructor(module: URL, events: ThreadEvents) {
     this.#events = events;
-    // The process's own flags are about its own entry; some (--input-type) would keep a thread from starting.
-    this.#worker = new Worker(module, { execArgv: [] });
+    // Jobs make few objects: a small nursery saves memory. The process's own flags are about its own entry; some (--input-type) would keep a thread from starting.
+    this.#worker = new Worker(module, { execArgv: [], resourceLimits: { maxYoungGenerationSizeMb: 8 } });
     this.#worker.unref();
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (error) => {
@@ -201,6 +202,7 @@ class PoolJob implements RunningJob<unknown> {
   readonly #start: Extract<ToWorker, { type: 'start' }>;
   readonly #options: RunOptions;
   readonly #input: ByteSender;
+  readonly #spares: SpareBatches;
   #post: Post = () => {};
   #started = false;
   #settled = false;
@@ -209,12 +211,14 @@ class PoolJob implements RunningJob<unknown> {
   /** What the input threw, or the reason for an abort: the job's own error, whatever the worker makes of it. */
   #ownError: { readonly error: unknown } | undefined;
 
-  constructor(start: Extract<ToWorker, { type: 'start' }>, options: RunOptions) {
+  constructor(start: Extract<ToWorker, { type: 'start' }>, options: RunOptions, spares: SpareBatches) {
     const id = start.id;
+    this.#spares = spares;
     this.#start = start;
     this.#options = options;
-    this.#input = new ByteSender((bytes) =>
-      this.#post({ type: 'input', id, bytes }, [bytes.buffer as ArrayBuffer]),
+    this.#input = new ByteSender(
+      (bytes) => this.#post({ type: 'input', id, bytes }, [bytes.buffer as ArrayBuffer]),
+      spares,
     );
     this.output = new ByteReceiver(
       ({ length }) => this.#post({ type: 'output-taken', id, size: length }, []),
@@ -277,7 +281,8 @@ class PoolJob implements RunningJob<unknown> {
   receive(message: FromWorker): void {
     switch (message.type) {
       case 'input-taken':
-        this.#input.acknowledge(message.size, message.spare);
+        this.#spares.give(message.spare);
+        this.#input.acknowledge(message.size);
         break;
       case 'progress':
         this.#options.onProgress?.(message.amount);

@@ -155,8 +155,8 @@ class XmlPrinter {
         return;
       }
       const attributes: Record<string, string> = {};
-      if (expr.argument !== undefined) attributes['name'] = symbolName(expr.argument);
-      if (expr.formals.ellipsis) attributes['ellipsis'] = '1';
+      if (expr.argument !== undefined) attributes.name = symbolName(expr.argument);
+      if (expr.formals.ellipsis) attributes.ellipsis = '1';
       const names = expr.formals.list.map((formal) => symbolName(formal.name)).sort();
       writer.element('attrspat', attributes, () => {
         for (const name of names) writer.element('attr', { name });

@@ -67,12 +67,10 @@ export class Fetcher {
 
   /** Fetches a source tree by the attributes of a flake input. */
   async fetchTree(given: FetchInput): Promise<FetchedTree> {
-    const input = await resolveIndirect(
-      given['type'] === undefined ? inputFromUrl(String(given['url'])) : given,
-    );
+    const input = await resolveIndirect(given.type === undefined ? inputFromUrl(String(given.url)) : given);
     const tree = await this.fetchInput(input);
-    const expected = input['narHash'];
-    const got = tree.attrs['narHash'];
+    const expected = input.narHash;
+    const got = tree.attrs.narHash;
     if (typeof expected === 'string' && parseHash(expected, 'sha256').format('sri') !== got) {
       throw new LarderError(
         'hash-mismatch',
@@ -83,7 +81,7 @@ export class Fetcher {
   }
 
   private async fetchInput(input: FetchInput): Promise<FetchedTree> {
-    switch (String(input['type'])) {
+    switch (String(input.type)) {
       case 'path':
         return this.fetchPath(input);
       case 'git':
@@ -93,39 +91,39 @@ export class Fetcher {
         });
       case 'tarball':
       case 'file':
-        return this.fetchArchive(input, String(input['url']));
+        return this.fetchArchive(input, String(input.url));
       case 'github':
       case 'gitlab':
       case 'sourcehut':
         return this.fetchForge(input);
       default:
-        throw new LarderError('input-unsupported', `input type '${String(input['type'])}' is not supported`);
+        throw new LarderError('input-unsupported', `input type '${String(input.type)}' is not supported`);
     }
   }
 
   private async describe(tree: string, attrs: FetchInput): Promise<FetchedTree> {
-    const name = typeof attrs['name'] === 'string' ? attrs['name'] : 'source';
+    const name = typeof attrs.name === 'string' ? attrs.name : 'source';
     const storePath = await this.add(tree, name, 'recursive');
     const { hash } = await hashStream('sha256', writeNar(tree));
     return { storePath, attrs: { ...attrs, narHash: hash.format('sri') } };
   }
 
   private async fetchPath(input: FetchInput): Promise<FetchedTree> {
-    const path = String(input['path']);
+    const path = String(input.path);
     const real = path.startsWith(`${this.options.storeDir}/`)
       ? this.options.realStoreDir + path.slice(this.options.storeDir.length)
       : path;
     const { mtimeMs } = await stat(real);
     return this.describe(real, {
       ...input,
-      lastModified: input['lastModified'] ?? Math.floor(mtimeMs / 1000),
+      lastModified: input.lastModified ?? Math.floor(mtimeMs / 1000),
     });
   }
 
   private async fetchArchive(input: FetchInput, url: string): Promise<FetchedTree> {
     return withTemporaryDirectory(async (directory) => {
       const file = await download(url, directory);
-      if (input['type'] === 'file' || input['unpack'] === false) return this.describe(file, input);
+      if (input.type === 'file' || input.unpack === false) return this.describe(file, input);
       const { tree, newest } = await unpackFile(file, directory);
       return this.describe(tree, { ...input, lastModified: newest });
     });
@@ -136,16 +134,14 @@ export class Fetcher {
     const tree = await this.fetchArchive({ type: 'tarball', url }, url);
     return {
       storePath: tree.storePath,
-      attrs: { ...input, ...tree.attrs, type: String(input['type']), rev },
+      attrs: { ...input, ...tree.attrs, type: String(input.type), rev },
     };
   }
 }
 
 function describeInput(input: FetchInput): string {
   return String(
-    input['url'] ??
-      input['path'] ??
-      `${String(input['type'])}:${String(input['owner'])}/${String(input['repo'])}`,
+    input.url ?? input.path ?? `${String(input.type)}:${String(input.owner)}/${String(input.repo)}`,
   );
 }
 

@@ -90,7 +90,7 @@ async function fetchLocal(
   input: FetchInput,
   directory: string,
 ): Promise<GitTree | undefined> {
-  if (input['rev'] !== undefined || input['ref'] !== undefined || !existsSync(join(repository, '.git')))
+  if (input.rev !== undefined || input.ref !== undefined || !existsSync(join(repository, '.git')))
     return undefined;
   const dirty = (await git(['status', '--porcelain', '--untracked-files=no'], repository)) !== '';
   if (!dirty) return undefined;
@@ -118,7 +118,7 @@ async function mirror(
     mkdirSync(repository, { recursive: true });
     await git(['init', '--quiet', '--bare', repository]);
   }
-  const wanted = typeof input['rev'] === 'string' ? input['rev'] : undefined;
+  const wanted = typeof input.rev === 'string' ? input.rev : undefined;
   if (wanted !== undefined) {
     const present = await git(['cat-file', '-e', `${wanted}^{commit}`], repository).then(
       () => true,
@@ -126,10 +126,10 @@ async function mirror(
     );
     if (present) return { repository, rev: wanted };
   }
-  const ref = typeof input['ref'] === 'string' ? input['ref'] : 'HEAD';
+  const ref = typeof input.ref === 'string' ? input.ref : 'HEAD';
   const remote = ref === 'HEAD' || ref.startsWith('refs/') ? ref : `refs/heads/${ref}`;
   const spec =
-    input['allRefs'] === true || wanted !== undefined
+    input.allRefs === true || wanted !== undefined
       ? ['+refs/*:refs/*', `+${remote}:refs/larder/wanted`]
       : [`+${remote}:refs/larder/wanted`];
   await git(['fetch', '--quiet', '--force', url, ...spec], repository);
@@ -138,7 +138,7 @@ async function mirror(
 
 /** Fetches a tree from a git repository below `directory`. */
 export async function fetchGitTree(input: FetchInput, directory: string, cacheDir: string): Promise<GitTree> {
-  const url = String(input['url']);
+  const url = String(input.url);
   const local = url.startsWith('file://') ? fileURLToPath(url) : url.startsWith('/') ? url : undefined;
   if (local !== undefined && !existsSync(local)) {
     throw new LarderError(
@@ -152,10 +152,10 @@ export async function fetchGitTree(input: FetchInput, directory: string, cacheDi
   }
   const { repository, rev } = await locate(local, url, { input, cacheDir });
   const tree = join(directory, 'tree');
-  const submodules = input['submodules'] === true;
-  if (input['exportIgnore'] === true && !submodules) await exportCommit(repository, rev, tree);
+  const submodules = input.submodules === true;
+  if (input.exportIgnore === true && !submodules) await exportCommit(repository, rev, tree);
   else await checkOut(repository, rev, { target: tree, submodules });
-  return { tree, attrs: await commitAttrs(repository, rev, input['shallow'] === true) };
+  return { tree, attrs: await commitAttrs(repository, rev, input.shallow === true) };
 }
 
 async function locate(
@@ -164,7 +164,7 @@ async function locate(
   { input, cacheDir }: { readonly input: FetchInput; readonly cacheDir: string },
 ): Promise<{ repository: string; rev: string }> {
   if (local === undefined) return mirror(url, input, cacheDir);
-  const wanted = String(input['rev'] ?? input['ref'] ?? 'HEAD');
+  const wanted = String(input.rev ?? input.ref ?? 'HEAD');
   try {
     return { repository: local, rev: await git(['rev-parse', '--verify', `${wanted}^{commit}`], local) };
   } catch {

@@ -26,12 +26,12 @@ async function fetchJson(url: string): Promise<unknown> {
 
 /** The archive of a repository at a forge, at its revision; one without is looked up by its ref. */
 export async function forgeArchive(input: FetchInput): Promise<{ url: string; rev: string }> {
-  const owner = String(input['owner']);
-  const repo = String(input['repo']);
-  const host = input['host'] === undefined ? undefined : String(input['host']);
-  const ref = input['ref'] === undefined ? 'HEAD' : String(input['ref']);
-  const given = typeof input['rev'] === 'string' ? input['rev'] : undefined;
-  switch (String(input['type'])) {
+  const owner = String(input.owner);
+  const repo = String(input.repo);
+  const host = input.host === undefined ? undefined : String(input.host);
+  const ref = input.ref === undefined ? 'HEAD' : String(input.ref);
+  const given = typeof input.rev === 'string' ? input.rev : undefined;
+  switch (String(input.type)) {
     case 'github': {
       const server = host ?? 'github.com';
       const api = server === 'github.com' ? 'https://api.github.com' : `https://${server}/api/v3`;

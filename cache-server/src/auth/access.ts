@@ -18,10 +18,13 @@ export interface Grant {
 export class Gate {
   readonly #database: Database;
   readonly #caches: CacheDirectory;
+  readonly #onUse: (tokenId: number) => void;
 
-  constructor(database: Database, caches: CacheDirectory) {
+  /** @param onUse hears of every token that is presented and in force */
+  constructor(database: Database, caches: CacheDirectory, onUse: (tokenId: number) => void) {
     this.#database = database;
     this.#caches = caches;
+    this.#onUse = onUse;
   }
 
   /**
@@ -32,7 +35,7 @@ export class Gate {
   async admit(name: string, scopes: readonly Scope[], authorization: string | undefined): Promise<Grant> {
     const cache = await this.#caches.find(name);
     if (scopes.includes('pull') && cache?.public === true) return { cache };
-    const token = await this.#identify(authorization);
+    const token = await this.identify(authorization);
     if (!scopes.some((scope) => allows(token, scope, name))) {
       const needed = scopes.join("' or '");
       throw new ServerError('forbidden', `this token has no '${needed}' scope for a cache '${name}'`, {
@@ -44,10 +47,14 @@ export class Gate {
     return { cache, token };
   }
 
-  async #identify(authorization: string | undefined): Promise<Token> {
+  /** Who this is, whatever the token is good for. @throws `unauthorized` */
+  async identify(authorization: string | undefined): Promise<Token> {
     const text = readCredentials(authorization);
     const token = text === undefined ? undefined : await findToken(this.#database, text);
-    if (token !== undefined) return token;
+    if (token !== undefined) {
+      this.#onUse(token.id);
+      return token;
+    }
     throw new ServerError(
       'unauthorized',
       text === undefined
@@ -55,6 +62,16 @@ export class Gate {
         : 'the token is not known here, has expired or was revoked',
     );
   }
+}
+
+/** Whether the token runs this cache. */
+export function mayManage(token: Token, cache: string): boolean {
+  return allows(token, 'configure', cache) || allows(token, 'push', cache);
+}
+
+/** Whether the token runs the whole server: admin of every cache there is or will be. */
+export function isServerAdmin(token: Token): boolean {
+  return token.scopes.has('admin') && token.caches.includes('*');
 }
 
 /** The token in an Authorization header: Bearer, or the password of Basic, which is all that stock Nix can send. */

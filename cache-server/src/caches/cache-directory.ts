@@ -4,8 +4,15 @@ import { formatCacheInfo } from '@larder/signing/cache-info';
 import { PublicKey, SecretKey } from '@larder/signing/key';
 import { StoreDir } from '@larder/signing/store-path';
 import type { Database } from '../database/database.js';
-import { type CacheRow, insertCache, queryCache, queryCaches } from '../database/tables/caches.js';
-import { insertSigningKey, querySigningKeys } from '../database/tables/signing-keys.js';
+import {
+  type CacheRow,
+  deleteCache,
+  insertCache,
+  queryCache,
+  queryCaches,
+  updateCache,
+} from '../database/tables/caches.js';
+import { insertSigningKey, querySigningKeys, updateSigningKey } from '../database/tables/signing-keys.js';
 import { ServerError } from '../errors.js';
 import { writePrivateFile } from '../private-file.js';
 import { objectKeys } from '../storage/object-key.js';
@@ -38,6 +45,7 @@ export interface CacheDirectoryOptions {
 const FRESH = 1000;
 /** cache.nixos.org has 40; one's own cache comes first. */
 const DEFAULT_PRIORITY = 30;
+const DELETE_BATCH = 1000;
 
 /** The caches of this server: finds and makes them. */
 export class CacheDirectory {
@@ -80,7 +88,8 @@ export class CacheDirectory {
   async create(options: NewCache): Promise<Cache> {
     const name = checkCacheName(options.name);
     const escrowed = await this.#escrowedKeys(name);
-    const keys = escrowed.length > 0 ? escrowed : [SecretKey.generate(freeKeyName(name, options))];
+    const keys =
+      escrowed.length > 0 ? escrowed : [SecretKey.generate(freeKeyName(name, options.retiredKeys ?? []))];
     for (const key of keys)
       await writePrivateFile(join(this.#keyDirectory, name, key.name), `${key.format()}\n`);
     const now = Date.now();
@@ -94,15 +103,7 @@ export class CacheDirectory {
       });
       if (inserted === undefined)
         throw new ServerError('cache-exists', `there is a cache '${name}' already`, { fields: { name } });
-      for (const key of keys)
-        await insertSigningKey(db, {
-          cache_id: inserted.id,
-          name: key.name,
-          public_key: key.publicKey().format(),
-          sealed_secret: this.#seal.seal(key),
-          active: 1,
-          created_at: now,
-        });
+      for (const key of keys) await insertSigningKey(db, this.#keyRow(inserted.id, key));
       for (const key of options.retiredKeys ?? [])
         await insertSigningKey(db, {
           cache_id: inserted.id,
@@ -117,6 +118,89 @@ export class CacheDirectory {
     const cache = await this.#load(row);
     await this.publishSettings(cache);
     return cache;
+  }
+
+  /** Changes a cache's settings; gives the cache as it is then. */
+  async configure(
+    cache: Cache,
+    change: { readonly public?: boolean | undefined; readonly priority?: number | undefined },
+  ): Promise<Cache> {
+    const columns = {
+      ...(change.public === undefined ? {} : { public: change.public ? 1 : 0 }),
+      ...(change.priority === undefined ? {} : { priority: change.priority }),
+    };
+    if (Object.keys(columns).length > 0) await updateCache(this.#database.write, cache.id, columns);
+    return this.#changed(cache.name);
+  }
+
+  /**
+   * Makes a new signing key, which signs from now on beside the others.
+   * @throws `key-exists`, `key-malformed`
+   */
+  async addKey(cache: Cache, name?: string): Promise<Cache> {
+    const taken = cache.publicKeys;
+    const key = SecretKey.generate(name ?? freeKeyName(cache.name, taken));
+    if (/[/\0]/.test(key.name) || key.name.startsWith('.'))
+      throw new ServerError(
+        'request-malformed',
+        `'${key.name}' cannot name a key: it is the name of a file, too`,
+      );
+    if (taken.some((each) => each.name === key.name))
+      throw new ServerError('key-exists', `the cache has a key '${key.name}' already`);
+    await writePrivateFile(join(this.#keyDirectory, cache.name, key.name), `${key.format()}\n`);
+    await insertSigningKey(this.#database.write, this.#keyRow(cache.id, key));
+    return this.#changed(cache.name);
+  }
+
+  /**
+   * Takes a key out of use, or into it again. Clients still need the public half for what it signed, so it stays listed.
+   * @throws `not-found`, and `key-last` for the only one in use
+   */
+  async setKeyActive(cache: Cache, name: string, active: boolean): Promise<Cache> {
+    const others = cache.signingKeys.filter((key) => key.name !== name);
+    if (!active && others.length === 0 && cache.signingKeys.length > 0)
+      throw new ServerError('key-last', `'${name}' is the only key in use; make another one first`);
+    if (!(await updateSigningKey(this.#database.write, { cacheId: cache.id, name }, active)))
+      throw new ServerError('not-found', `the cache has no key '${name}'`);
+    return this.#changed(cache.name);
+  }
+
+  /**
+   * Deletes a cache and everything in it. First what makes it a cache goes from the bucket, so that no reindex finds it
+   * again; then the rows, and it is gone for clients; then the objects, which a crash may leave to the next deletion.
+   */
+  async delete(cache: Cache): Promise<void> {
+    await this.#storage.delete([objectKeys.settings(cache.name), objectKeys.cacheInfo(cache.name)]);
+    await this.#database.write.transaction().execute((db) => deleteCache(db, cache.id));
+    this.#known.delete(cache.name);
+    let batch: string[] = [];
+    for await (const { key } of this.#storage.list(`${cache.name}/`)) {
+      if (batch.push(key) < DELETE_BATCH) continue;
+      await this.#storage.delete(batch);
+      batch = [];
+    }
+    await this.#storage.delete(batch);
+  }
+
+  /** Reads a cache anew after a change, and tells the bucket. */
+  async #changed(name: string): Promise<Cache> {
+    this.#known.delete(name);
+    const row = await queryCache(this.#database.write, name);
+    if (row === undefined) throw new ServerError('not-found', `there is no cache '${name}'`);
+    const cache = await this.#load(row);
+    await this.publishSettings(cache);
+    return cache;
+  }
+
+  #keyRow(cacheId: number, key: SecretKey): Parameters<typeof insertSigningKey>[1] {
+    return {
+      cache_id: cacheId,
+      name: key.name,
+      public_key: key.publicKey().format(),
+      sealed_secret: this.#seal.seal(key),
+      active: 1,
+      created_at: Date.now(),
+    };
   }
 
   /** Writes what the bucket says of a cache. */
@@ -153,9 +237,9 @@ export class CacheDirectory {
   }
 }
 
-/** `<cache>-1`, or the next number that no retired key has. */
-function freeKeyName(cache: string, { retiredKeys = [] }: NewCache): string {
-  const taken = new Set(retiredKeys.map((key) => key.name));
+/** `<cache>-1`, or the next number that no other key has. */
+function freeKeyName(cache: string, keys: readonly PublicKey[]): string {
+  const taken = new Set(keys.map((key) => key.name));
   let number = 1;
   while (taken.has(`${cache}-${number}`)) number++;
   return `${cache}-${number}`;

@@ -1,13 +1,16 @@
 import { type Kysely, Migrator } from 'kysely';
 import type { Dialect } from './database.js';
 import { initial } from './migrations/001-initial.js';
+import { audit } from './migrations/002-audit.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
 export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<void> {
   const migrator = new Migrator({
     db,
-    provider: { getMigrations: async () => ({ '001-initial': initial(dialect) }) },
+    provider: {
+      getMigrations: async () => ({ '001-initial': initial(dialect), '002-audit': audit(dialect) }),
+    },
   });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) throw error instanceof Error ? error : new Error(String(error));

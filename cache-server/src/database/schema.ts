@@ -1,3 +1,4 @@
+import type { AuditEntriesTable } from './tables/audit-entries.js';
 import type { CachesTable } from './tables/caches.js';
 import type { DebugLinksTable } from './tables/debug-links.js';
 import type { NarFactsTable } from './tables/nar-facts.js';
@@ -26,4 +27,5 @@ export interface Schema {
   pending_paths: PendingPathsTable;
   pending_needs: PendingNeedsTable;
   debug_links: DebugLinksTable;
+  audit_entries: AuditEntriesTable;
 }

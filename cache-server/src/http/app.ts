@@ -1,18 +1,25 @@
 import { Hono } from 'hono';
+import { isServerAdmin } from '../auth/access.js';
+import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
+import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
-import type { CacheRoute, Route, RouteContext, RouteEnvironment } from './route.js';
+import type { CacheRoute, OpenRoute, Route, RouteContext, RouteEnvironment, ServerRoute } from './route.js';
 import type { Services } from './services.js';
 import { stockRoutes } from './stock-routes.js';
+import { tokenRoutes } from './token-routes.js';
 import { uploadRoutes } from './upload-routes.js';
 
 /** Every route of the server, with who may use it. */
 export function allRoutes(services: Services): Route[] {
   return [
     ...healthRoutes(services),
+    ...cacheListRoutes(services),
+    ...cacheRoutes(services),
+    ...tokenRoutes(services),
     ...uploadRoutes(services),
     ...readRoutes(services),
     ...stockRoutes(services),
@@ -23,8 +30,7 @@ export function allRoutes(services: Services): Route[] {
 export function createApp(services: Services): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>({ strict: true });
   for (const route of allRoutes(services)) {
-    const handle = route.access === 'open' ? route.handle : guarded(services, route);
-    app.on(route.method, route.path, handle);
+    app.on(route.method, route.path, handlerOf(services, route));
   }
   app.notFound((context) => {
     throw new ServerError('not-found', `there is no ${context.req.method} ${context.req.path}`);
@@ -43,14 +49,62 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
   return app;
 }
 
-function guarded({ gate }: Services, route: CacheRoute): (context: RouteContext) => Promise<Response> {
+type Handler = (context: RouteContext) => Response | Promise<Response>;
+
+function handlerOf(services: Services, route: Route): Handler {
+  if (route.access === 'open') return (context) => (route as OpenRoute).handle(context);
+  const inner =
+    route.access === 'token' || route.access === 'server-admin'
+      ? forToken(services, route as ServerRoute)
+      : forCache(services, route as CacheRoute);
+  return isRead(route) ? inner : audited(services, route, inner);
+}
+
+function forCache({ gate }: Services, route: CacheRoute): Handler {
   return async (context) => {
     const { incoming } = context.env;
     const name = context.req.param('cache') ?? '';
     const record = recordOf(incoming);
     record.cache = name;
     const grant = await gate.admit(name, route.access, incoming.headers.authorization);
-    if (grant.token !== undefined) record.token = grant.token.id;
+    if (grant.token !== undefined) record.token = grant.token;
     return route.handle(context, grant);
+  };
+}
+
+function forToken({ gate }: Services, route: ServerRoute): Handler {
+  return async (context) => {
+    const { incoming } = context.env;
+    const token: Token = await gate.identify(incoming.headers.authorization);
+    recordOf(incoming).token = token;
+    if (route.access === 'server-admin' && !isServerAdmin(token))
+      throw new ServerError('forbidden', "this takes a token with the 'admin' scope for all caches ('*')");
+    return route.handle(context, token);
+  };
+}
+
+/** What may be done with leave to read changes nothing, whatever its method. */
+function isRead(route: CacheRoute | ServerRoute): boolean {
+  return route.method === 'GET' || (Array.isArray(route.access) && route.access.includes('pull'));
+}
+
+/** Notes every change that was made, before the client is told that it was. */
+function audited({ audit }: Services, route: Route, handle: Handler): Handler {
+  return async (context) => {
+    const answer = await handle(context);
+    const { incoming } = context.env;
+    const record = recordOf(incoming);
+    await audit.record({
+      at: Date.now(),
+      token_id: record.token?.id ?? null,
+      token_name: record.token?.name ?? null,
+      address: incoming.socket.remoteAddress ?? null,
+      cache: record.cache ?? null,
+      action: `${route.method} ${route.path}`,
+      target: context.req.path,
+      status: answer.status,
+      request: record.id,
+    });
+    return answer;
   };
 }

@@ -10,6 +10,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'body-truncated': 400,
   'narinfo-malformed': 400,
   'store-path-malformed': 400,
+  'store-dir-malformed': 400,
   'hash-malformed': 400,
   'key-malformed': 400,
   'signature-malformed': 400,
@@ -29,6 +30,8 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   // It contradicts what is there.
   'references-missing': 409,
   'cache-exists': 409,
+  'key-exists': 409,
+  'key-last': 409,
   // Too much.
   'body-too-large': 413,
   'codec-too-large': 413,

@@ -1,3 +1,4 @@
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Grant } from '../auth/access.js';
 import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
@@ -47,16 +48,17 @@ export function readRoutes(services: Services): CacheRoute[] {
         const { id } = grant.cache;
         const narInfo = narInfos.peek(id, hashPart) ?? (await narInfos.find(id, hashPart));
         if (narInfo === undefined) return absent(context);
-        const headers = {
+        const { incoming, outgoing } = context.env;
+        const isKnown = matchesEtag(incoming.headers['if-none-match'], narInfo.etag);
+        // Below Hono, and as text: headers and body leave in one write, without a Response being made of them.
+        outgoing.writeHead(isKnown ? 304 : 200, {
           'Content-Type': 'text/x-nix-narinfo',
           'Cache-Control': cacheControl(grant, NARINFO_AGE),
           ETag: narInfo.etag,
-        };
-        if (matchesEtag(context.req.header('If-None-Match'), narInfo.etag))
-          return context.body(null, 304, headers);
-        // Said here, because HEAD has no body that would say it.
-        const length = { ...headers, 'Content-Length': `${narInfo.body.length}` };
-        return new Response(narInfo.body, { headers: length });
+          ...(isKnown ? {} : { 'Content-Length': narInfo.size }),
+        });
+        outgoing.end(isKnown ? undefined : narInfo.text);
+        return RESPONSE_ALREADY_SENT;
       },
     },
     {

@@ -7,8 +7,8 @@ export interface RequestRecord {
   /** Milliseconds of the monotonic clock. */
   readonly started: number;
   cache?: string;
-  /** The id of the token that was presented. */
-  token?: number;
+  /** The token that was presented. */
+  token?: { readonly id: number; readonly name: string };
   /** What went wrong, where the answer does not tell it all. */
   error?: unknown;
 }

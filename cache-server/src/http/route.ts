@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import type { Grant } from '../auth/access.js';
-import type { Scope } from '../auth/token.js';
+import type { Scope, Token } from '../auth/token.js';
 import type { RequestRecord } from './request-record.js';
 
 /** What every handler finds in Hono's context. */
@@ -29,5 +29,13 @@ export interface OpenRoute {
   readonly handle: (context: RouteContext) => Response | Promise<Response>;
 }
 
+/** A route that has to do with no one cache: for whoever has a token in force, or for administrators of the whole server. */
+export interface ServerRoute {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly access: 'token' | 'server-admin';
+  readonly handle: (context: RouteContext, token: Token) => Response | Promise<Response>;
+}
+
 /** Every route says who may use it: there is no other way to add one (`app.ts`). */
-export type Route = CacheRoute | OpenRoute;
+export type Route = CacheRoute | ServerRoute | OpenRoute;

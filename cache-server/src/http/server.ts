@@ -24,9 +24,8 @@ export interface HttpServer {
 export async function listen(services: Services): Promise<HttpServer> {
   const { config, logger, isStopping } = services;
   const app = createApp(services);
-  const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
-    overrideGlobalObjects: false,
-  });
+  // It puts a light Response in the place of the global one: that alone halves the cost of a small answer.
+  const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0]);
   const running = new Set<Promise<void>>();
   const server = createServer(serverOptions(config), (incoming, outgoing) => {
     const record = beginRecord(incoming);
@@ -113,7 +112,7 @@ function logWhenDone(incoming: IncomingMessage, outgoing: ServerResponse, option
       // Not a finished answer: the client went away, or we did.
       ...(outgoing.writableFinished ? {} : { cut: true }),
       ...(record.cache === undefined ? {} : { cache: record.cache }),
-      ...(record.token === undefined ? {} : { token: record.token }),
+      ...(record.token === undefined ? {} : { token: record.token.id }),
       ...(record.error === undefined ? {} : describe(record.error, isFault)),
     };
     if (isFault) logger.error(line, 'request failed');

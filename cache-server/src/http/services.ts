@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { AuditLog } from '../audit/audit-log.js';
 import type { Gate } from '../auth/access.js';
 import type { CacheDirectory } from '../caches/cache-directory.js';
 import type { ServerConfig } from '../config.js';
@@ -19,6 +20,7 @@ export interface Services {
   readonly database: Database;
   readonly caches: CacheDirectory;
   readonly gate: Gate;
+  readonly audit: AuditLog;
   readonly nars: NarStore;
   readonly narInfos: NarInfoCache;
   readonly publisher: Publisher;

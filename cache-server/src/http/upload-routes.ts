@@ -2,14 +2,12 @@ import { parseCompression } from '@larder/signing/compression';
 import { parseHash } from '@larder/signing/hash';
 import { parseStorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
 import {
-  type CacheDescription,
   type CommitResponse,
   type MissingResponse,
   parseCommitRequest,
   parseMissingRequest,
   type StoredNar,
 } from '@larder/signing/upload';
-import type { Cache } from '../caches/cache.js';
 import type { NarRow } from '../database/tables/nars.js';
 import { queryPathNames } from '../database/tables/paths.js';
 import { ServerError } from '../errors.js';
@@ -18,6 +16,8 @@ import { bareHash } from '../publish/narinfo-text.js';
 import { parseDerivationName } from '../publish/side-files.js';
 import { pathNeed } from '../publish/stock-publisher.js';
 import { collectBody, readBody } from './body.js';
+import { describeCache } from './describe-cache.js';
+import { readJson } from './json.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { Services } from './services.js';
 
@@ -27,28 +27,19 @@ export function uploadRoutes(services: Services): CacheRoute[] {
   const { limits } = config;
   const idle = config.timeouts.idle;
 
-  const readJson = async (context: RouteContext): Promise<unknown> => {
-    const body = await collectBody(context.env.incoming, { limit: limits.json, idle });
-    try {
-      return JSON.parse(body.toString('utf8'));
-    } catch (error) {
-      throw new ServerError('request-malformed', 'the request is not JSON', { cause: error });
-    }
-  };
-
   return [
     {
       method: 'GET',
       path: '/api/v1/caches/:cache',
       access: ['pull', 'push'],
-      handle: (context, { cache }) => context.json(describeCache(cache, publicUrl(context))),
+      handle: (context, { cache }) => context.json(describeCache(cache, config, context)),
     },
     {
       method: 'POST',
       path: '/api/v1/caches/:cache/missing',
       access: ['pull', 'push'],
       async handle(context, { cache }) {
-        const paths = parseMissingRequest(await readJson(context)).paths.map(parseStorePath);
+        const paths = parseMissingRequest(await readJson(context, config)).paths.map(parseStorePath);
         const names = await queryPathNames(database.read, cache.id, paths.map(storePathHashPart));
         const missing = paths.filter((path) => names.get(storePathHashPart(path)) !== storePathName(path));
         return context.json({ missing } satisfies MissingResponse);
@@ -94,7 +85,7 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       path: '/api/v1/caches/:cache/commit',
       access: ['push'],
       async handle(context, { cache }) {
-        const drafts = parseCommitRequest(await readJson(context)).paths.map(parseCommitPath);
+        const drafts = parseCommitRequest(await readJson(context, config)).paths.map(parseCommitPath);
         const statuses = await publisher.publish(cache, drafts);
         for (const draft of drafts) await stock.settle(cache, pathNeed(storePathHashPart(draft.storePath)));
         const paths = drafts.map(({ storePath }, index) => ({
@@ -117,22 +108,6 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       },
     },
   ];
-
-  /** Where clients reach this server: as configured, or as this one did. */
-  function publicUrl(context: RouteContext): string {
-    return config.public_url ?? new URL(context.req.url).origin;
-  }
-}
-
-function describeCache(cache: Cache, server: string): CacheDescription {
-  return {
-    name: cache.name,
-    public: cache.public,
-    storeDir: cache.storeDir.path,
-    priority: cache.priority,
-    publicKeys: cache.publicKeys.map((key) => key.format()),
-    url: `${server}/${cache.name}`,
-  };
 }
 
 function describeNar(nar: NarRow): StoredNar {

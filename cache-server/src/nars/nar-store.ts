@@ -8,6 +8,7 @@ import { insertNarFacts, type NarFactsRow, queryNarFacts } from '../database/tab
 import { queryNarFile, upsertNarFile } from '../database/tables/nar-files.js';
 import { insertNar, type NarRow, queryNar } from '../database/tables/nars.js';
 import { ServerError } from '../errors.js';
+import { Limiter } from '../limiter.js';
 import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 import type { ContentFacts, ContentHashRequest } from './content-facts.js';
@@ -46,6 +47,8 @@ export class NarStore {
   readonly #database: Database;
   readonly #storage: ObjectStorage;
   readonly #reader: NarReader;
+  /** A commit of thousands must not open thousands of files. */
+  readonly #rereading = new Limiter(16);
 
   constructor(options: NarStoreOptions) {
     this.#database = options.database;
@@ -133,7 +136,10 @@ export class NarStore {
     narHash: string,
     read: (body: AsyncIterable<Uint8Array>) => Promise<T>,
   ): Promise<T> {
-    const key = objectKeys.nar(cache.name, narHash);
+    return this.#rereading.run(() => this.#rereadNow(objectKeys.nar(cache.name, narHash), read));
+  }
+
+  async #rereadNow<T>(key: string, read: (body: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T> {
     await using stored = await this.#storage.get(key);
     if (stored === undefined)
       throw new ServerError(

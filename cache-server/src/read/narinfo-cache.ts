@@ -4,7 +4,9 @@ import { queryNarInfoText } from '../database/tables/paths.js';
 
 /** A narinfo as it is sent. */
 export interface ServedNarInfo {
-  readonly body: Buffer;
+  readonly text: string;
+  /** Bytes. */
+  readonly size: number;
   readonly etag: string;
 }
 
@@ -66,8 +68,8 @@ export class NarInfoCache {
     const version = this.#version;
     const text = await queryNarInfoText(this.#database.read, cacheId, hashPart);
     if (text === undefined) return undefined;
-    const body = Buffer.from(text);
-    const narInfo = { body, etag: `"${createHash('sha1').update(body).digest('base64url')}"` };
+    const etag = `"${createHash('sha1').update(text).digest('base64url')}"`;
+    const narInfo = { text, size: Buffer.byteLength(text), etag };
     if (version === this.#version) this.#add(`${cacheId}/${hashPart}`, narInfo);
     return narInfo;
   }
@@ -83,7 +85,7 @@ export class NarInfoCache {
     const before = this.#entries.get(key);
     if (before !== undefined) this.#remove(key, before);
     this.#entries.set(key, { narInfo, until: Date.now() + this.#freshness });
-    this.#bytes += narInfo.body.length + ENTRY_OVERHEAD;
+    this.#bytes += narInfo.size + ENTRY_OVERHEAD;
     for (const [oldest, entry] of this.#entries) {
       if (this.#bytes <= this.#capacity) break;
       this.#remove(oldest, entry);
@@ -92,6 +94,6 @@ export class NarInfoCache {
 
   #remove(key: string, entry: Entry): void {
     this.#entries.delete(key);
-    this.#bytes -= entry.narInfo.body.length + ENTRY_OVERHEAD;
+    this.#bytes -= entry.narInfo.size + ENTRY_OVERHEAD;
   }
 }

@@ -3,7 +3,7 @@ import { readBuildSettings } from '@larder/builder/build-settings';
 import { Builder } from '@larder/builder/builder';
 import type { Plan } from '@larder/builder/realise/planner';
 import type { RealisedOutputs } from '@larder/builder/realise/realiser';
-import { parseTarget, type Target } from '@larder/builder/realise/targets';
+import type { Target } from '@larder/builder/realise/targets';
 import { LarderError } from '@larder/signing/errors';
 import { addIndirectRoot } from '@larder/substituter/local-store/gc-roots';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
@@ -11,10 +11,11 @@ import { openSource } from '@larder/substituter/open-store';
 import { type Command, Option } from 'commander';
 import { formatPlan } from './build-plan.js';
 import { type BuildProgress, createBuildProgress, type LogFormat, wasShown } from './build-progress.js';
+import { type ExpressionOptions, findTargets } from './build-targets.js';
 import { addClientOptions, addTrustOptions, type ClientOptions, ClientSession } from './client-session.js';
 import { createVerb, usageError } from './command.js';
 
-export interface BuildOptions extends ClientOptions {
+export interface BuildOptions extends ClientOptions, ExpressionOptions {
   readonly store: string;
   readonly dryRun?: boolean;
   readonly maxJobs?: string;
@@ -31,13 +32,19 @@ export function createCommand(): Command {
   const build = createVerb('build', {
     summary: 'Realise derivations: fetch what caches have, build the rest, print the output paths.',
     examples: [
-      ['larder build /nix/store/…-hello-2.12.drv', 'fetch or build it and link ./result to it'],
+      ['larder build ./default.nix -A hello', 'fetch or build an attribute and link ./result to it'],
+      ['larder build /nix/store/…-hello-2.12.drv', 'the same for a derivation'],
       ['larder build --dry-run /nix/store/…-hello-2.12.drv', 'only say what there is to do'],
       ["larder build '/nix/store/…-openssl-3.0.drv!dev' --no-out-link", 'one output, without a link'],
       ['larder build --check /nix/store/…-hello-2.12.drv', 'build again and compare'],
     ],
   })
-    .argument('<target...>', 'derivations (….drv, ….drv!OUTPUT,…) and store paths')
+    .argument('[target...]', 'derivations (….drv, ….drv!OUTPUT,…), store paths, and files with expressions')
+    .option('-E, --expr <expression>', 'build what this expression gives', collectOne)
+    .option('-A, --attr <path>', 'build these attributes of the expressions', collectOne)
+    .option('-I, --include <path>', 'add to the search path of expressions', collectOne)
+    .addOption(twoWords('--arg <name=expression>', 'give functions this argument'))
+    .addOption(twoWords('--argstr <name=text>', 'give functions this text as an argument'))
     .option('--store <store>', 'the store to build into', 'auto')
     .option('--dry-run', 'print what would be fetched and built, and do nothing')
     .option('-j, --max-jobs <number>', "builds at a time, or 'auto' for one a processor")
@@ -61,11 +68,25 @@ async function runBuildVerb(texts: string[], options: BuildOptions): Promise<voi
   const store = await openSource(options.store, session.context);
   try {
     if (!(store instanceof LocalStore)) throw usageError(`'${options.store}' is not a store on this machine`);
-    const targets = texts.map((text) => parseTarget(text, store.storeDir));
-    await buildTargets(targets, { session, store, options });
+    await using found = await findTargets(texts, { storeDir: store.storeDir, options });
+    await buildTargets(found.targets, { session, store, options });
   } finally {
     await store.close();
   }
+}
+
+function collectOne(value: string, previous: readonly string[] = []): string[] {
+  return [...previous, value];
+}
+
+function twoWords(flags: string, description: string): Option {
+  return new Option(flags, description).argParser(
+    (text: string, previous: [string, string][] = []): [string, string][] => {
+      const equals = text.indexOf('=');
+      if (equals < 1) throw usageError(`${flags.split(' ')[0]} takes NAME=VALUE, not '${text}'`);
+      return [...previous, [text.slice(0, equals), text.slice(equals + 1)]];
+    },
+  );
 }
 
 /** Options of the verb that are settings of nix.conf. */
@@ -108,7 +129,7 @@ async function buildTargets(
       throw wasShown(error, options.logFormat) ? shortFailure(error as BuildFailure, store) : error;
     });
     progress.finish();
-    publish(outputs, { store, options });
+    publish(outputs, targets, { store, options });
   } finally {
     progress.finish();
   }
@@ -126,12 +147,19 @@ function printPlan(plan: Plan, store: LocalStore): void {
 /** Prints the outputs and links to them: `result`, `result-dev`, and with a number for further targets. */
 function publish(
   realised: readonly RealisedOutputs[],
+  targets: readonly Target[],
   { store, options }: Pick<BuildWork, 'store' | 'options'>,
 ): void {
+  // Targets of one derivation share a number.
+  const numbers = new Map<string, number>();
   for (const [index, outputs] of realised.entries()) {
+    const { path: target } = targets[index]!;
+    const number = numbers.get(target) ?? numbers.size;
+    numbers.set(target, number);
     for (const [name, path] of outputs) {
-      if (options.outLink !== false)
-        addIndirectRoot(store.layout, linkName(options.outLink, index, name), path);
+      if (options.outLink !== false) {
+        addIndirectRoot(store.layout, linkName(options.outLink, number, name), path);
+      }
       process.stdout.write(`${store.storeDir.format(path)}\n`);
     }
   }

@@ -5,7 +5,6 @@ import type { CommandSurroundings } from '@larder/builder/instantiate-arguments'
 import type { EvaluationRequest } from '@larder/builder/instantiate-request';
 import { isSetting } from '@larder/builder/language-settings';
 import { LarderError } from '@larder/signing/errors';
-import type { StorePath } from '@larder/signing/store-path';
 import type { Client } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
@@ -54,6 +53,11 @@ export async function runOnMachine(
 ): Promise<number> {
   const { settings, surroundings } = machine;
   let client: Client | undefined;
+  const connect = async (): Promise<Client> => {
+    const { createClient } = await import('@larder/substituter/client');
+    client ??= createClient(settings);
+    return client;
+  };
   const services = new EvaluationServices({
     prompt,
     storeless: storeUri(settings) === undefined,
@@ -74,13 +78,17 @@ export async function runOnMachine(
         const { LocalStore, localStoreOptions } = await import('@larder/substituter/local-store/local-store');
         return LocalStore.open(layout, localStoreOptions(settings));
       }
-      const { createClient } = await import('@larder/substituter/client');
       const { openMachineStore } = await import('@larder/substituter/open-store');
-      client = createClient(settings);
-      return openMachineStore(uri, client.context);
+      return openMachineStore(uri, (await connect()).context);
     },
-    ensurePath: (path) => Promise.reject(notThere(surroundings.storeDir, path)),
-    realise: (outputs) => Promise.reject(notThere(surroundings.storeDir, outputs[0]!.drv)),
+    ensurePath: async (path, store) => {
+      const { ensureForEvaluation } = await import('./evaluation-builder.js');
+      await ensureForEvaluation(path, store, (await connect()).context);
+    },
+    realise: async (outputs, store) => {
+      const { realiseForEvaluation } = await import('./evaluation-builder.js');
+      return realiseForEvaluation(outputs, store, (await connect()).context);
+    },
   });
   try {
     return await evaluate(request, {
@@ -103,8 +111,4 @@ function isOurs(stateDir: string): boolean {
   } catch {
     return false;
   }
-}
-
-function notThere(storeDir: string, path: StorePath | string): LarderError {
-  return new LarderError('path-invalid', `path '${storeDir}/${path}' is required, but it is not valid`);
 }

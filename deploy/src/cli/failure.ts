@@ -12,8 +12,11 @@ export function reportError(error: unknown): number {
   }
   process.stderr.write(`larder: ${describe(error)}\n`);
   if (readCliEnvironment().debug && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`);
-  return error instanceof LarderError && error.code === 'usage' ? 2 : 1;
+  return error instanceof LarderError && USAGE_CODES.has(error.code) ? 2 : 1;
 }
+
+/** Errors in what was typed, wherever they are noticed. */
+const USAGE_CODES: ReadonlySet<string> = new Set(['usage', 'store-uri-invalid']);
 
 /** An error's message and those of its causes, as far as they say more. */
 function describe(error: unknown): string {

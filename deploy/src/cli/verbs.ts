@@ -15,6 +15,8 @@ export interface Verb {
 /** Every verb of the executable, in the order `larder --help` shows. */
 export const verbs: Readonly<Record<string, Verb>> = {
   serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
+  cache: { summary: "make and configure a server's caches", load: () => import('./cache.js') },
+  token: { summary: "make and revoke a server's tokens", load: () => import('./token.js') },
   admin: { summary: "look after a server's database and storage", load: () => import('./admin.js') },
   build: { summary: 'realise derivations: fetch or build', load: () => import('./build.js') },
   copy: { summary: 'copy paths between stores and caches', load: () => import('./copy.js') },

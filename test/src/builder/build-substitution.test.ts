@@ -1,5 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are placeholders of the Nix language
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -82,11 +83,15 @@ test('a cache that breaks off is passed over for the next one', async (t) => {
   await using store = await createStore();
   const { cache } = await fillCache(nix);
   const directory = cache.replace('file://', '');
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
     // All but the archives, which it begins and then hangs up.
-    const file = await readFile(`${directory}${request.url}`).catch(() => undefined);
-    if (file === undefined) response.writeHead(404).end();
-    else if (request.url!.startsWith('/nar/')) {
+    const path = `${directory}${request.url}`;
+    if (!existsSync(path)) {
+      response.writeHead(404).end();
+      return;
+    }
+    const file = readFileSync(path);
+    if (request.url!.startsWith('/nar/')) {
       response.writeHead(200, { 'content-length': file.length });
       response.write(file.subarray(0, file.length / 2), () => response.destroy());
     } else response.end(file);

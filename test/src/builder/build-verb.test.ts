@@ -163,3 +163,35 @@ test('a store in its own place builds without a sandbox, also what has valid out
   const verified = await store.try('nix-store', ['--verify', '--check-contents']);
   assert.doesNotMatch(verified.stderr, /error|modified|disappeared/);
 });
+
+test('expressions are instantiated and built, also those that read what another one builds', async (t) => {
+  if (!needsComponent(t, 'nix') || !needsComponent(t, 'sandbox')) return;
+  await using store = await createStore();
+  const expression = `let ${prelude} in { seed ? "x" }: {
+    read = sh "echo \${builtins.readFile (sh "echo -n \${seed} > $out" { name = "seed"; })} > $out; echo dev > $dev" { outputs = [ "dev" "out" ]; };
+    plain = dep;
+  }`;
+  const args = ['--argstr', 'seed=read', '-A', 'read', '-A', 'plain', '-A', 'read.out'];
+  const result = await larder(store, ['build', '-E', expression, ...args]);
+  assert.equal(result.status, 0, result.stderr);
+  const names = result.stdout
+    .toString()
+    .trim()
+    .split('\n')
+    .map((path) => path.slice('/nix/store/'.length + 33));
+  assert.deepEqual(names, ['kind-dev', 'dep', 'kind']);
+  const links = ['result-dev', 'result-2', 'result'].map((link) => readlink(store.scratch.join(link)));
+  assert.deepEqual(await Promise.all(links), result.stdout.toString().trim().split('\n'));
+  const theirs = await store.try('nix-build', [
+    '-E',
+    expression,
+    '--argstr',
+    'seed',
+    'read',
+    '-A',
+    'read.out',
+    '--no-out-link',
+  ]);
+  assert.equal(theirs.stdout.toString().trim(), result.stdout.toString().trim().split('\n')[2]);
+  assert.doesNotMatch(theirs.stderr, /^building/m);
+});

@@ -15,7 +15,7 @@ import { Nix } from '../oracle/nix.js';
 import { larderEnvironment, larderProgram, TestClient } from './client.js';
 import { assertStoreIsSound } from './store-checks.js';
 
-const kills = 50;
+const kills = 25;
 
 test(`a copy killed ${kills} times at random leaves only sound paths, and the next one completes it`, async (t) => {
   if (!needsComponent(t, 'nix') || !needsComponent(t, 'nginx')) return;

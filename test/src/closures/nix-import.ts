@@ -1,7 +1,5 @@
-import { componentCommand } from '../engines/components.js';
-import { neutralEnvironment } from '../engines/config.js';
+import { writeNar } from '@larder/signing/nar-writer';
 import type { Nix } from '../oracle/nix.js';
-import { runProgram } from '../oracle/program.js';
 import { defaultStoreDir } from '../store-dir.js';
 import type { ClosureObject } from './closure.js';
 
@@ -18,10 +16,8 @@ export async function importClosure(nix: Nix, objects: readonly ClosureObject[])
 async function* exportStream(objects: readonly ClosureObject[]): AsyncGenerator<Uint8Array> {
   for (const { storePath, tree, references, deriver } of objects) {
     yield integer(1);
-    // Nix's own archive, so that nothing of ours is between the tree and its store.
-    yield await runProgram(componentCommand('nix', 'nix-store'), ['--dump', tree], {
-      env: neutralEnvironment('/'),
-    });
+    // That these are the bytes of nix-store --dump has a test of its own.
+    yield* writeNar(tree);
     yield integer(exportMagic);
     yield string(defaultStoreDir.format(storePath));
     yield integer(references.length);

@@ -41,7 +41,7 @@ test('expressions are parsed as stock Nix parses them', async (t) => {
     const source = `${free}(${expression})`;
     const expected = await nix.run('nix-instantiate', ['--parse', '-E', source], { cwd: '/' });
     const origin = { kind: 'string', source: () => source } as const;
-    const home = nix.environment['HOME'] ?? '/';
+    const home = nix.environment.HOME ?? '/';
     const shown = showExpr(parseSource(source, origin, { basePath: '/', home }));
     assert.equal(normalise(shown), normalise(expected));
   }

@@ -37,45 +37,49 @@ for (const [client, rounds] of Object.entries(kills)) {
     const everAcknowledged = new Set<string>();
     let usual = 1000;
     let interrupted = 0;
-    // Round 0 is left alone: it tells how long a push takes.
-    for (let round = 0; round <= rounds; round += 1) {
-      const trees = nix.scratch.join(`trees-${round}`);
-      const objects = await makeClosure(trees, { seed: `${round}`, paths: 10, bytes: 4_000_000 });
-      const paths = await importClosure(nix, objects);
-      {
-        const server = await start();
-        await using proxy = await startRecordingProxy(port);
-        await nix.login(await server.token());
-        const started = Date.now();
-        const pushing = push(`${proxy.url}/main`, paths);
-        const ended = once(pushing, 'exit');
-        if (round === 0) {
-          assert.deepEqual(await ended, [0, null]);
-          usual = Date.now() - started;
-        } else {
-          await Promise.race([delay(random.fraction() * usual * 1.1), ended]);
-          if (pushing.exitCode === null) interrupted += 1;
-          else assert.equal(pushing.exitCode, 0, 'a push that nobody disturbed');
+    let server = await start();
+    try {
+      await nix.login(await server.token());
+      // Round 0 is left alone: it tells how long a push takes.
+      for (let round = 0; round <= rounds; round += 1) {
+        const trees = nix.scratch.join(`trees-${round}`);
+        const objects = await makeClosure(trees, { seed: `${round}`, paths: 8, bytes: 4_000_000 });
+        const paths = await importClosure(nix, objects);
+        {
+          await using proxy = await startRecordingProxy(port);
+          const started = Date.now();
+          const pushing = push(`${proxy.url}/main`, paths);
+          const ended = once(pushing, 'exit');
+          if (round === 0) {
+            assert.deepEqual(await ended, [0, null]);
+            usual = Date.now() - started;
+          } else {
+            await Promise.race([delay((0.2 + 0.85 * random.fraction()) * usual), ended]);
+            if (pushing.exitCode === null) interrupted += 1;
+            else assert.equal(pushing.exitCode, 0, 'a push that nobody disturbed');
+          }
+          await server.stop('SIGKILL');
+          pushing.kill('SIGKILL');
+          await ended;
+          for (const hashPart of proxy.acknowledged) everAcknowledged.add(hashPart);
         }
-        await server.stop('SIGKILL');
-        pushing.kill('SIGKILL');
-        await ended;
-        for (const hashPart of proxy.acknowledged) everAcknowledged.add(hashPart);
+        server = await start();
+        for (const hashPart of everAcknowledged) {
+          assert.ok(await fetchNarInfo(server.cache, hashPart), `${hashPart} was acknowledged and is lost`);
+        }
+        for (const { storePath } of objects) {
+          const info = await fetchNarInfo(server.cache, storePathHashPart(storePath));
+          if (info !== undefined) await assertServedWhole(server.cache, info);
+        }
+        assert.deepEqual(await once(push(server.cache, paths), 'exit'), [0, null], 'the next run completes');
+        for (const { storePath } of objects) {
+          const info = await fetchNarInfo(server.cache, storePathHashPart(storePath));
+          assert.ok(info, `${storePath} is missing after the next run`);
+          await assertServedWhole(server.cache, info);
+        }
       }
-      await using server = await start();
-      for (const hashPart of everAcknowledged) {
-        assert.ok(await fetchNarInfo(server.cache, hashPart), `${hashPart} was acknowledged and is lost`);
-      }
-      for (const { storePath } of objects) {
-        const info = await fetchNarInfo(server.cache, storePathHashPart(storePath));
-        if (info !== undefined) await assertServedWhole(server.cache, info);
-      }
-      assert.deepEqual(await once(push(server.cache, paths), 'exit'), [0, null], 'the next run completes');
-      for (const { storePath } of objects) {
-        const info = await fetchNarInfo(server.cache, storePathHashPart(storePath));
-        assert.ok(info, `${storePath} is missing after the next run`);
-        await assertServedWhole(server.cache, info);
-      }
+    } finally {
+      await server.stop();
     }
     t.diagnostic(`${interrupted} of ${rounds} pushes were under way when the server died`);
     assert.ok(interrupted > rounds / 3, 'too few pushes were under way: the test proves too little');

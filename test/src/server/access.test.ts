@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { generateToken, type Scope, scopes } from '@larder/cache-server/auth/token';
 import { allRoutes } from '@larder/cache-server/http/app';
-import type { CacheRoute } from '@larder/cache-server/http/route';
+import type { CacheRoute, Route, ServerRoute } from '@larder/cache-server/http/route';
 import type { Services } from '@larder/cache-server/http/services';
 import { errorOf, TestServer } from './running.js';
 import { bare, samplePath } from './sample-path.js';
@@ -19,14 +19,20 @@ function urlOf(route: CacheRoute, cache: string): string {
     .replace(/:buildId\{.*\}/, 'a'.repeat(40))
     .replace(':file', `${bare(sample.narHash)}.nar.zst`)
     .replace(':narHash', bare(sample.narHash))
-    .replace(':derivation', drv);
+    .replace(':derivation', drv)
+    .replace(':key', 'main-1');
 }
 
-/** The routes as the server has them; their handlers are not called. */
-function cacheRoutes(): CacheRoute[] {
+/** The routes as the server has them (their handlers are not called), the one that deletes last. */
+function routesOf<Kind extends Route>(isWanted: (route: Route) => route is Kind): Kind[] {
   const services = { config: { limits: {}, timeouts: {} } } as unknown as Services;
-  return allRoutes(services).filter((route): route is CacheRoute => route.access !== 'open');
+  const routes = allRoutes(services).filter(isWanted);
+  return routes.sort((left, right) => Number(left.method === 'DELETE') - Number(right.method === 'DELETE'));
 }
+
+const isCacheRoute = (route: Route): route is CacheRoute => typeof route.access !== 'string';
+const isServerRoute = (route: Route): route is ServerRoute =>
+  route.access === 'token' || route.access === 'server-admin';
 
 interface Caller {
   readonly who: string;
@@ -72,7 +78,7 @@ test('every route, with every scope, on a public, a private and an absent cache'
   await using server = await TestServer.start();
   await server.addCache({ name: 'secret', public: false });
   const everyone = await callers(server);
-  const routes = cacheRoutes();
+  const routes = routesOf(isCacheRoute);
   assert.ok(routes.length > 15);
   for (const route of routes)
     for (const cache of ['main', 'secret', 'absent'])
@@ -92,6 +98,27 @@ test('every route, with every scope, on a public, a private and an absent cache'
         else if (isGranted) assert.equal(answer.status, 404, where);
         else assert.equal(answer.status, known ? 403 : 401, where);
       }
+});
+
+test('the server itself is for its administrators', async () => {
+  await using server = await TestServer.start();
+  const everyone = await callers(server);
+  const routes = routesOf(isServerRoute);
+  assert.ok(routes.length > 4);
+  for (const route of routes)
+    for (const { who, headers, known } of everyone) {
+      const answer = await fetch(`${server.url}${route.path.replace(/:id\{.*\}/, '999')}`, {
+        method: route.method,
+        headers,
+        ...(route.method === 'GET' ? {} : { body: '{}' }),
+      });
+      await answer.arrayBuffer();
+      const where = `${route.method} ${route.path} by ${who}: ${answer.status}`;
+      if (!known) assert.equal(answer.status, 401, where);
+      // None of these has the scope for all caches.
+      else if (route.access === 'server-admin') assert.equal(answer.status, 403, where);
+      else assert.ok([200, 400].includes(answer.status), where);
+    }
 });
 
 test('a private cache answers strangers exactly as one that does not exist', async () => {

@@ -91,8 +91,8 @@ export function treeToValue(tree: FetchedTree, options: { readonly emptyRev: boo
   const add = (name: string, value: Value): void => {
     builder.add(intern(name), value);
   };
-  if (attrs['narHash'] !== undefined) add('narHash', attrs['narHash']);
-  if (attrs['type'] === 'git') add('submodules', attrs['submodules'] === true);
+  if (attrs.narHash !== undefined) add('narHash', attrs.narHash);
+  if (attrs.type === 'git') add('submodules', attrs.submodules === true);
   const { rev } = attrs;
   if (typeof rev === 'string') {
     add('rev', rev);
@@ -101,11 +101,11 @@ export function treeToValue(tree: FetchedTree, options: { readonly emptyRev: boo
     add('rev', '0'.repeat(40));
     add('shortRev', '0000000');
   }
-  if (attrs['revCount'] !== undefined) add('revCount', attrs['revCount']);
+  if (attrs.revCount !== undefined) add('revCount', attrs.revCount);
   else if (options.emptyRev) add('revCount', 0);
-  if (typeof attrs['dirtyRev'] === 'string') {
-    add('dirtyRev', attrs['dirtyRev']);
-    add('dirtyShortRev', attrs['dirtyShortRev'] ?? '');
+  if (typeof attrs.dirtyRev === 'string') {
+    add('dirtyRev', attrs.dirtyRev);
+    add('dirtyShortRev', attrs.dirtyShortRev ?? '');
   }
   const { lastModified } = attrs;
   if (typeof lastModified === 'number') {
@@ -131,7 +131,7 @@ function readInput(slot: Slot, git: boolean): Record<string, string | number | b
     }
     return { url };
   }
-  if (git) input['type'] = 'git';
+  if (git) input.type = 'git';
   if (git && value.has(sym.type)) throw new NixError('eval', "unexpected argument 'type'");
   if (!git && !value.has(sym.type)) {
     throw new NixError('eval', `argument 'type' is missing in call to '${who}'`);
@@ -156,7 +156,7 @@ function readInput(slot: Slot, git: boolean): Record<string, string | number | b
       );
     }
   });
-  if (!git && input['name'] !== undefined) {
+  if (!git && input.name !== undefined) {
     throw new NixError('eval', `argument 'name' isn\xe2\x80\x99t supported in call to '${who}'`);
   }
   return input;
@@ -172,12 +172,12 @@ function gitUrl(text: string): string {
 }
 
 function isLocked(input: Readonly<Record<string, string | number | boolean>>): boolean {
-  return input['rev'] !== undefined || input['narHash'] !== undefined;
+  return input.rev !== undefined || input.narHash !== undefined;
 }
 
 function fetchTree(slot: Slot, git: boolean): Value {
   const input = readInput(slot, git);
-  const shown = String(input['url'] ?? input['path'] ?? input['type']);
+  const shown = String(input.url ?? input.path ?? input.type);
   if (machine.settings.pureEval && !isLocked(input)) {
     throw new NixError(
       'eval',

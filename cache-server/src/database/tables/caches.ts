@@ -34,3 +34,28 @@ export async function insertCache(
     .returningAll()
     .executeTakeFirst();
 }
+
+export async function updateCache(
+  db: Kysely<Schema>,
+  id: number,
+  change: Partial<Pick<CacheRow, 'public' | 'priority'>>,
+): Promise<void> {
+  await db.updateTable('caches').set(change).where('id', '=', id).execute();
+}
+
+/** Takes a cache out of the database, with all that belongs to it. */
+export async function deleteCache(db: Kysely<Schema>, id: number): Promise<void> {
+  const tables = [
+    'debug_links',
+    'pending_needs',
+    'pending_paths',
+    'path_references',
+    'paths',
+    'nar_facts',
+    'nar_files',
+    'nars',
+    'signing_keys',
+  ] as const;
+  for (const table of tables) await db.deleteFrom(table).where('cache_id', '=', id).execute();
+  await db.deleteFrom('caches').where('id', '=', id).execute();
+}

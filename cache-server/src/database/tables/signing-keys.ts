@@ -29,3 +29,19 @@ export async function insertSigningKey(db: Kysely<Schema>, key: Omit<SigningKeyR
     .onConflict((conflict) => conflict.columns(['cache_id', 'name']).doNothing())
     .execute();
 }
+
+/** Gives false when the cache has no such key. */
+export async function updateSigningKey(
+  db: Kysely<Schema>,
+  key: { readonly cacheId: number; readonly name: string },
+  active: boolean,
+): Promise<boolean> {
+  const row = await db
+    .updateTable('signing_keys')
+    .set({ active: active ? 1 : 0 })
+    .where('cache_id', '=', key.cacheId)
+    .where('name', '=', key.name)
+    .returning('id')
+    .executeTakeFirst();
+  return row !== undefined;
+}

@@ -36,3 +36,33 @@ export async function insertToken(
     .returningAll()
     .executeTakeFirst();
 }
+
+/** All tokens, the revoked and expired among them, oldest first. */
+export async function queryTokens(db: Kysely<Schema>): Promise<TokenRow[]> {
+  return db.selectFrom('tokens').selectAll().orderBy('id').execute();
+}
+
+/** Gives false when there is no such token; one that is revoked already stays as it is. */
+export async function revokeToken(db: Kysely<Schema>, id: number): Promise<boolean> {
+  const row = await db
+    .updateTable('tokens')
+    .set((query) => ({ revoked_at: query.fn.coalesce('revoked_at', query.val(Date.now())) }))
+    .where('id', '=', id)
+    .returning('id')
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+/** @param used milliseconds since the epoch, by token id */
+export async function updateTokenUse(db: Kysely<Schema>, used: ReadonlyMap<number, number>): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
+    // In one order, so that two replicas never wait for each other.
+    for (const [id, time] of [...used].sort(([left], [right]) => left - right))
+      await transaction
+        .updateTable('tokens')
+        .set({ last_used_at: time })
+        .where('id', '=', id)
+        .where((query) => query.or([query('last_used_at', 'is', null), query('last_used_at', '<', time)]))
+        .execute();
+  });
+}

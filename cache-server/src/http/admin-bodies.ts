@@ -1,0 +1,66 @@
+import { z } from 'zod';
+import { scopes } from '../auth/token.js';
+import { ServerError } from '../errors.js';
+
+/** The bodies of the administration API. */
+
+export const newCacheBody = z.strictObject({
+  name: z.string(),
+  public: z.boolean().default(false),
+  priority: z.int().min(0).max(1000).optional(),
+  storeDir: z.string().optional(),
+});
+
+export const cacheChangeBody = z.strictObject({
+  public: z.boolean().optional(),
+  priority: z.int().min(0).max(1000).optional(),
+});
+
+export const newKeyBody = z.strictObject({ name: z.string().min(1).max(200).optional() });
+
+export const keyChangeBody = z.strictObject({ active: z.boolean() });
+
+const cachePattern = z
+  .string()
+  .regex(/^[a-z0-9_*-]{1,63}$/, 'must be the name of a cache, with * for any run of characters');
+
+export const newTokenBody = z.strictObject({
+  name: z.string().min(1).max(200),
+  caches: z.array(cachePattern).min(1).max(100),
+  scopes: z.array(z.enum(scopes)).min(1),
+  /** ISO 8601. */
+  expiresAt: z.iso.datetime({ offset: true }).optional(),
+});
+
+/** What is told of a token: never the token itself. */
+export interface TokenDescription {
+  readonly id: number;
+  readonly name: string;
+  readonly caches: readonly string[];
+  readonly scopes: readonly string[];
+  /** These are ISO 8601, or absent. */
+  readonly createdAt: string;
+  readonly expiresAt?: string;
+  readonly revokedAt?: string;
+  readonly lastUsedAt?: string;
+}
+
+/** The answer to a new token: the only time its text is told. */
+export interface CreatedToken extends TokenDescription {
+  readonly token: string;
+}
+
+/** @throws `request-malformed` naming the field */
+export function parseBody<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const field = issue?.path.join('.') ?? '';
+  throw new ServerError(
+    'request-malformed',
+    `${field === '' ? 'the request' : field}: ${issue?.message ?? ''}`,
+    {
+      fields: { field },
+    },
+  );
+}

@@ -1,0 +1,69 @@
+import { readFile } from 'node:fs/promises';
+import { LarderError } from '@larder/signing/errors';
+import { parseErrorBody } from '@larder/signing/upload';
+import type { Command } from 'commander';
+import { readCliEnvironment } from '../config.js';
+import { usageError } from './command.js';
+
+export interface ServerOptions {
+  readonly server?: string;
+  readonly tokenFile?: string;
+}
+
+/** Adds `--server` and `--token-file` to a verb that administers a server. */
+export function addServerOptions(command: Command): Command {
+  return command
+    .option('--server <url>', 'the server, such as https://cache.example.org (LARDER_SERVER)')
+    .option('--token-file <file>', 'a file with a token that may do this (LARDER_TOKEN_FILE)');
+}
+
+/** A server's HTTP API, as seen by the verbs that administer it. */
+export class ServerApi {
+  readonly #server: string;
+  readonly #token: string | undefined;
+
+  private constructor(server: string, token: string | undefined) {
+    this.#server = server;
+    this.#token = token;
+  }
+
+  static async open(options: ServerOptions): Promise<ServerApi> {
+    const environment = readCliEnvironment();
+    const server = options.server ?? environment.server;
+    const tokenFile = options.tokenFile ?? environment.tokenFile;
+    if (server === undefined)
+      throw usageError(
+        'which server? Say it with --server URL, or in the environment variable LARDER_SERVER',
+      );
+    if (!/^https?:\/\//.test(server)) throw usageError(`--server ${server} is no http(s) URL`);
+    const token = tokenFile === undefined ? undefined : (await readFile(tokenFile, 'utf8')).trim();
+    return new ServerApi(server.replace(/\/+$/, ''), token);
+  }
+
+  /**
+   * Sends a request; gives the JSON of the answer, `undefined` when it has none.
+   * @throws the server's own error, by its code
+   */
+  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const url = `${this.#server}/api/v1/${path}`;
+    const answer = await fetch(url, {
+      method,
+      headers: this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    const document = parseJson(text);
+    if (answer.ok) return document as T;
+    const error = parseErrorBody(document);
+    if (error !== undefined) throw new LarderError(error.code, error.message);
+    throw new LarderError('server-failed', `${method} ${url}: HTTP status ${answer.status}`);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return text === '' ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
