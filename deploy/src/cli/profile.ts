@@ -14,7 +14,8 @@ import {
 import { formatHistory, listHistory } from '../profile/profile-history.js';
 import { findUserProfile } from '../profile/profile-place.js';
 import { UserProfile } from '../profile/user-profile.js';
-import { type EngineName, type Engines, engineNames, openEngines } from '../rebuild/engines.js';
+import { type EngineName, engineNames } from '../rebuild/engine-name.js';
+import { type Engines, openEngines } from '../rebuild/engines.js';
 import { createBuildProgress } from './build-progress.js';
 import { addClientOptions, type ClientOptions, ClientSession, note } from './client-session.js';
 import { createVerb, usageError } from './command.js';

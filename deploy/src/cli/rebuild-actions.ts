@@ -2,9 +2,9 @@ import { readdir } from 'node:fs/promises';
 import { LarderError } from '@larder/signing/errors';
 import { MachineRoot } from '../activate/machine-root.js';
 import { runSwitch } from '../activate/switch-system.js';
-import { type EngineName, type Engines, openEngines } from '../rebuild/engines.js';
+import type { EngineName } from '../rebuild/engine-name.js';
+import type { Engines } from '../rebuild/engines.js';
 import type { RebuildContext, RebuildRequest } from '../rebuild/rebuild.js';
-import { createBuildProgress } from './build-progress.js';
 import { usageError } from './command.js';
 
 /** What `larder rebuild` can be told to do. */
@@ -39,6 +39,7 @@ export interface RebuildOptions {
   readonly outLink: string | false;
   readonly bootMenu: 'auto' | 'always' | 'never';
   readonly installBootloader?: true;
+  readonly hook?: string;
   readonly json?: true;
 }
 
@@ -104,6 +105,15 @@ async function goBack(
   }
   if (changes) report(`Generation ${number} is the current one and the default of the next start.`);
   await runSwitch(root, { system: target, action });
+  if (changes) await runHook(root, options);
+}
+
+async function runHook(root: MachineRoot, { hook, profileName }: RebuildOptions): Promise<void> {
+  if (hook === undefined) return;
+  const { runSwitchHook } = await import('../activate/switch-hook.js');
+  const { systemProfile } = await import('../activate/profile.js');
+  const failure = await runSwitchHook(hook, { root, profile: systemProfile(root, profileName) });
+  if (failure !== undefined) report(failure);
 }
 
 async function printDifference(root: MachineRoot, call: RebuildCall): Promise<void> {
@@ -111,7 +121,7 @@ async function printDifference(root: MachineRoot, call: RebuildCall): Promise<vo
   const { diffClosures } = await import('../rebuild/closure-diff.js');
   const { formatDiff } = await import('../rebuild/summary.js');
   const [before, after] = await findGenerations(root, call.others, call.options.profileName);
-  await using context = openContext(root, call);
+  await using context = await openContext(root, call);
   const closures = [before, after].map(({ target }) => context.realiser.queryClosure(target));
   const [was, is] = await Promise.all(closures);
   const diff = diffClosures(was!, is!);
@@ -126,7 +136,7 @@ async function rebuild(
   call: RebuildCall,
 ): Promise<void> {
   const steps = await import('../rebuild/rebuild.js');
-  await using context = openContext(root, call);
+  await using context = await openContext(root, call);
   const request = toRequest(call.options);
   if (action === 'dry-build') return await steps.planSystem(context, request);
   const product = action === 'build-vm' ? 'vm' : 'toplevel';
@@ -139,6 +149,7 @@ async function rebuild(
     await steps.switchTo(context, request, { system: path, action });
   } else {
     await steps.activateSystem(context, request, { system: path, action });
+    if (action !== 'test') await runHook(root, call.options);
   }
 }
 
@@ -161,7 +172,12 @@ function toRequest(options: RebuildOptions): RebuildRequest {
 }
 
 /** Only a call that builds or compares needs engines; a rollback loads none of their code. */
-function openContext(root: MachineRoot, { settings, options }: RebuildCall): RebuildContext & Engines {
+async function openContext(
+  root: MachineRoot,
+  { settings, options }: RebuildCall,
+): Promise<RebuildContext & Engines> {
+  const { openEngines } = await import('../rebuild/engines.js');
+  const { createBuildProgress } = await import('./build-progress.js');
   const flakes: [string, string][] =
     options.flake === undefined ? [] : [['experimental-features', 'nix-command flakes']];
   const engines = openEngines({

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { engineNames } from '../rebuild/engines.js';
+import { engineNames } from '../rebuild/engine-name.js';
 import { createVerb, usageError } from './command.js';
 import { type Action, actions, type RebuildOptions, runRebuild } from './rebuild-actions.js';
 
@@ -61,6 +61,10 @@ export function createCommand(): Command {
         .default('auto'),
     )
     .option('--install-bootloader', "have the system's own installer install the boot loader too")
+    .option(
+      '--hook <program>',
+      'run this after a switch, with the current system and the one to go back to: to pin them in a cache, say',
+    )
     .option('--show-trace', "show the evaluator's whole trace of an error")
     .option('--fast', 'accepted as nixos-rebuild does; it is always fast')
     .option('--json', 'with list-generations and diff: print JSON')

@@ -1,12 +1,9 @@
+import type { EngineName } from './engine-name.js';
 import { LarderEvaluator } from './larder-evaluator.js';
 import type { LarderRealiserOptions } from './larder-realiser.js';
 import { NixEvaluator } from './nix-evaluator.js';
 import { NixRealiser } from './nix-realiser.js';
 import type { Evaluator, Realiser } from './pipeline.js';
-
-/** Larder itself, or an installed Nix. */
-export type EngineName = 'larder' | 'nix';
-export const engineNames = ['larder', 'nix'] as const;
 
 export interface EngineChoice extends LarderRealiserOptions {
   readonly evaluator: EngineName;

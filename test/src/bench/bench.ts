@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { benchRebuild } from '../rebuild/rebuild-bench.js';
 import { benchMemory } from './memory.js';
 import { formatTable, meetsAims, type Row, writeReport } from './report.js';
 import { benchServing } from './serve.js';
@@ -12,6 +13,7 @@ const parts: Readonly<Record<string, (setting: Setting, runs: number) => Promise
   copy: benchCopy,
   push: benchPush,
   memory: benchMemory,
+  rebuild: (_setting, runs) => benchRebuild(runs),
 };
 
 /**

@@ -6,6 +6,7 @@ import { freePort } from '../engines/scratch.js';
 import { Larder } from '../larder/larder.js';
 import { LarderServer } from '../larder/server.js';
 import { makePackages } from './packages.js';
+import { playRebuild } from './rebuild.js';
 import { Stage } from './stage.js';
 import { copyTampered } from './tamper.js';
 import { formatTree } from './tree-view.js';
@@ -81,6 +82,7 @@ async function play({ larder, stage, port }: Cast): Promise<LarderServer> {
     stage.quote(await formatTree(`${place('machine-b')}${program}`));
 
     await refuseTampered({ larder, stage, server, program, trust });
+    await playRebuild({ larder, stage, server });
     const token = await server.token();
     await writeNetrc(place('netrc'), token);
     return server;

@@ -11,10 +11,16 @@ export class Stage {
   /** Long words, and the short ones that stand for them on the screen. */
   readonly #short: [long: string, short: string][] = [];
   #step = 0;
+  #seconds = 0;
 
   constructor(larder: Larder, { colors }: { readonly colors: boolean }) {
     this.#larder = larder;
     this.#colors = colors;
+  }
+
+  /** How long the last command that was run took. */
+  get seconds(): number {
+    return this.#seconds;
   }
 
   /** From now on `short` is shown for `long`. */
@@ -52,7 +58,9 @@ export class Stage {
    */
   async run(args: readonly string[]): Promise<string> {
     this.command(args);
+    const started = performance.now();
     const { status, stdout, stderr } = await this.#larder.try(args);
+    this.#seconds = (performance.now() - started) / 1000;
     const output = stdout.toString().trim();
     this.#output(stderr);
     this.#output(output);

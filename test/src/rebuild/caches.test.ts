@@ -5,32 +5,7 @@ import { createServer, type Server } from 'node:http';
 import { test } from 'node:test';
 import { runProgram } from '../oracle/program.js';
 import { Machine, needsExample } from './machine.js';
-
-interface Cache {
-  readonly directory: string;
-  readonly publicKey: string;
-  readonly system: string;
-}
-
-/** A machine that has built the system, and a signed cache of its closure, made by stock Nix. */
-async function publish(machine: Machine): Promise<Cache> {
-  const system = await machine.rebuild('build', '--no-out-link');
-  const directory = machine.scratch.join('cache');
-  const secret = machine.scratch.join('cache.secret');
-  const { env } = machine;
-  const features = ['--extra-experimental-features', 'nix-command', '--store', machine.root];
-  const key = await runProgram('nix', [...features, 'key', 'generate-secret', '--key-name', 'test-1'], {
-    env,
-  });
-  await writeFile(secret, key);
-  const publicKey = await runProgram('nix', [...features, 'key', 'convert-secret-to-public'], {
-    env,
-    input: key,
-  });
-  const to = `file://${directory}?secret-key=${secret}&compression=zstd`;
-  await runProgram('nix', [...features, 'copy', '--to', to, system], { env });
-  return { directory, publicKey: publicKey.toString().trim(), system };
-}
+import { cacheSettings, publishSystem } from './signed-cache.js';
 
 /** Serves a directory; from the `limit`-th NAR on every connection is cut. */
 async function serve(directory: string, limit: number): Promise<{ server: Server; url: string }> {
@@ -53,13 +28,13 @@ async function serve(directory: string, limit: number): Promise<{ server: Server
 }
 
 function options(url: string, publicKey: string): string[] {
-  return ['--option', 'substituters', url, '--option', 'trusted-public-keys', publicKey, '--no-out-link'];
+  return [...cacheSettings(url, publicKey), '--no-out-link'];
 }
 
 test('a system comes from a cache whole, or is built where the cache fails', async (t) => {
   if (!needsExample(t)) return;
   await using origin = await Machine.create();
-  const { directory, publicKey, system } = await publish(origin);
+  const { directory, publicKey, system } = await publishSystem(origin);
 
   await t.test('with the closure in a cache, everything is fetched and nothing built', async () => {
     await using machine = await Machine.create();

@@ -112,6 +112,18 @@ test('a configuration from edit to rollback, one verb after the other', async (t
     assert.deepEqual(await machine.current(), { number: 2, system: second });
   });
 
+  await t.test(
+    'a hook gets the current system and the one to go back to; its failure changes nothing',
+    async () => {
+      const [hook, said] = [machine.scratch.join('hook'), machine.scratch.join('said')];
+      await writeFile(hook, `#!/bin/sh\necho "$@" > ${said}\nexit 3\n`, { mode: 0o755 });
+      const { status, stderr } = await machine.tryRebuild('boot', '--hook', hook);
+      assert.equal(status, 0, stderr);
+      assert.match(stderr, /the hook .* ended with status 3/);
+      assert.equal((await readFile(said, 'utf8')).trim(), `${second} ${first}`);
+    },
+  );
+
   await t.test('list-generations shows the newest first and marks the current one', async () => {
     const lines = (await machine.rebuild('list-generations')).split('\n');
     assert.match(lines[1]!, /^2 .*changed, linux-6\.1\.0 .*current$/);
