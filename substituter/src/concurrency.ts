@@ -24,3 +24,26 @@ export async function mapConcurrently<T, R>(
   if (failure !== undefined) throw failure.error;
   return results;
 }
+
+/** Lets a limited number of tasks run at a time, first come, first served. */
+export class Semaphore {
+  readonly #waiting: (() => void)[] = [];
+  #free: number;
+
+  constructor(slots: number) {
+    this.#free = slots;
+  }
+
+  async run<T>(task: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await task();
+    } finally {
+      // The slot passes on to whoever waits longest.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}

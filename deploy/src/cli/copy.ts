@@ -63,6 +63,7 @@ async function runCopy(paths: string[], options: CopyVerbOptions): Promise<void>
   if (options.from === undefined && options.to === undefined) {
     throw usageError('name a store to copy --from, a store to copy --to, or both');
   }
+  if (paths.length === 0 && options.stdin !== true) throw usageError('name at least one path');
   await using session = await ClientSession.open(options);
   const destination = await openDestination(options.to ?? 'auto', session.context, session.trust(options));
   try {

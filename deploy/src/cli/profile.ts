@@ -87,9 +87,9 @@ interface Work {
 async function withWork(options: ProfileOptions, action: (work: Work) => Promise<void>): Promise<void> {
   await using session = await ClientSession.open(options);
   const root = new MachineRoot(options.root);
-  const uri = parseStoreUri(root.isMachine ? 'auto' : `local?root=${root.directory}`);
+  const uri = parseStoreUri(root.isMachine ? session.settings.get('store') : `local?root=${root.directory}`);
   if (uri.kind !== 'local' && uri.kind !== 'auto' && uri.kind !== 'daemon')
-    throw new TypeError('a machine has a local store');
+    throw usageError(`a profile is in a store of this machine, not in ${session.settings.get('store')}`);
   const store = await openMachineStore(uri, session.context);
   try {
     const stateDir = root.isMachine ? session.settings.directories.stateDir.value : '/nix/var/nix';

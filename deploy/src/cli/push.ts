@@ -31,6 +31,7 @@ export function createCommand(): Command {
 async function runPush(cache: string, paths: string[], options: PushOptions): Promise<void> {
   if (!isCacheUri(parseStoreUri(cache)))
     throw usageError(`'${cache}' is not a cache; 'larder copy --to' fills stores`);
+  if (paths.length === 0 && options.stdin !== true) throw usageError('name at least one path');
   await using session = await ClientSession.open(options);
   const destination = await openDestination(cache, session.context);
   try {

@@ -7,7 +7,7 @@ import { TrustedKeys } from '@larder/signing/trust';
 import { type Client, createClient } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
-import { openMachineStore } from '@larder/substituter/open-store';
+import { isCacheUri, openMachineStore } from '@larder/substituter/open-store';
 import { parseStoreUri } from '@larder/substituter/store-uri';
 import type { ClosurePath, EngineOptions, RealisationPlan, Realiser } from './pipeline.js';
 
@@ -38,8 +38,12 @@ export class LarderRealiser implements Realiser {
   static async open(options: LarderRealiserOptions): Promise<LarderRealiser> {
     const overrides = options.settings.map(([name, value]) => ({ name, value, origin: 'command line' }));
     const client = createClient(loadSettings(undefined, overrides), { onWait: options.onWait });
-    const uri = parseStoreUri(options.root === '' ? 'auto' : `local?root=${options.root}`);
-    if (uri.kind !== 'auto' && uri.kind !== 'local') throw new TypeError('a machine has a local store');
+    const { settings } = client.context;
+    const uri = parseStoreUri(options.root === '' ? settings.get('store') : `local?root=${options.root}`);
+    if (isCacheUri(uri)) {
+      await client[Symbol.asyncDispose]();
+      throw new LarderError('store-unusable', `nothing can be built into the cache ${settings.get('store')}`);
+    }
     const store = await openMachineStore(uri, client.context);
     if (store instanceof LocalStore) return new LarderRealiser(client, store, options);
     await store.close();

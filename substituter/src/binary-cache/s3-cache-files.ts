@@ -5,11 +5,13 @@ import {
   type GetObjectCommandOutput,
   HeadObjectCommand,
   PutObjectCommand,
+  type PutObjectCommandInput,
   S3Client,
   type S3ClientConfig,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
 import { LarderError } from '@larder/signing/errors';
+import { Semaphore } from '../concurrency.js';
 import { decodeContent } from '../http/content-encoding.js';
 import { retryDelay } from '../http/retry.js';
 import type { ReadOptions } from '../store.js';
@@ -19,8 +21,11 @@ import { putInParts } from './s3-multipart.js';
 
 type S3Uri = Extract<StoreUri, { readonly kind: 's3' }>;
 
-/** Objects from this size on are put in parts: one request that breaks would lose too much. In bytes. */
-const multipartThreshold = 64 * 1024 * 1024;
+/** Objects up to this size in bytes are put whole, from memory, so that the SDK can sign and repeat the request. */
+const wholeSize = 8 * 1024 * 1024;
+
+/** Objects put at a time: with what each holds in memory, what bounds the whole. */
+const writesAtOnce = 4;
 
 /** A cache in a bucket of S3 or of anything that speaks its protocol. Loaded on demand: the SDK is large. */
 export class S3CacheFiles implements CacheFiles {
@@ -29,6 +34,7 @@ export class S3CacheFiles implements CacheFiles {
   readonly #bucket: string;
   readonly #prefix: string;
   readonly #attempts: number;
+  readonly #writes = new Semaphore(writesAtOnce);
 
   constructor(uri: S3Uri, attempts: number) {
     this.uri = formatStoreUri(uri);
@@ -97,20 +103,27 @@ export class S3CacheFiles implements CacheFiles {
       ContentEncoding: options.contentEncoding,
     };
     try {
-      if (contents.size >= multipartThreshold) {
-        await putInParts(this.#client, object, { contents, signal: options.signal });
-      } else {
-        const chunks: Uint8Array[] = [];
-        for await (const chunk of contents.open()) chunks.push(chunk);
-        // In one piece the SDK can sign and, when need be, send it again.
-        await this.#client.send(new PutObjectCommand({ ...object, Body: Buffer.concat(chunks) }), {
-          abortSignal: options.signal,
-        });
-      }
+      await this.#writes.run(() =>
+        contents.size > wholeSize
+          ? putInParts(this.#client, object, { contents, signal: options.signal })
+          : this.#putWhole(object, contents, options.signal),
+      );
     } catch (error) {
       options.signal?.throwIfAborted();
       throw this.#failure('write', name, error);
     }
+  }
+
+  async #putWhole(
+    object: PutObjectCommandInput,
+    contents: FileContents,
+    abortSignal: AbortSignal | undefined,
+  ): Promise<void> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of contents.open()) chunks.push(chunk);
+    await this.#client.send(new PutObjectCommand({ ...object, Body: Buffer.concat(chunks) }), {
+      abortSignal,
+    });
   }
 
   async close(): Promise<void> {

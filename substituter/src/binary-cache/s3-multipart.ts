@@ -10,11 +10,11 @@ import {
 import type { FileContents } from './cache-files.js';
 
 /** Bytes a part, unless there would be more parts than S3 allows. */
-const partSize = 16 * 1024 * 1024;
+const partSize = 8 * 1024 * 1024;
 const mostParts = 10_000;
 
 /** Parts under way at a time: memory stays below `partSize` times this. */
-const partsAtOnce = 3;
+const partsAtOnce = 2;
 
 interface MultipartBody {
   readonly contents: FileContents;

@@ -44,6 +44,8 @@ export class Transfer {
   readonly #commits: CommitQueue;
   readonly #abort = new AbortController();
   readonly #signal: AbortSignal;
+  /** Paths whose waiting was told. */
+  readonly #announced = new Set<StorePath>();
   #busy: FoundPath[] = [];
   #failure: { readonly error: unknown } | undefined;
 
@@ -124,7 +126,8 @@ export class Transfer {
     });
     if (reception === 'busy') {
       this.#busy.push(found);
-      onEvent?.({ type: 'waiting', path });
+      if (!this.#announced.has(path)) onEvent?.({ type: 'waiting', path });
+      this.#announced.add(path);
       return;
     }
     if (reception === 'present') this.#commits.notePresent(found.info);

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { parseStorePath, type StorePath } from '@larder/signing/store-path';
+import type { CopyEvent } from '@larder/substituter/copy/copy-events';
 import { addPath, addText } from '@larder/substituter/local-store/add-path';
 import { makeClosure } from '../closures/closure.js';
 import { importClosure } from '../closures/nix-import.js';
@@ -165,6 +166,31 @@ describe('a store that Nix and we share', () => {
     await released;
     assert.equal(existsSync(lock), false);
     await assertStoreIsSound(nix, root, [path]);
+  });
+
+  test('several copies of one closure into one store at once share the work, and all succeed', async (t) => {
+    if (!needsComponent(t, 'nix')) return;
+    await using nix = await Nix.create();
+    const objects = await makeClosure(nix.scratch.join('trees'), {
+      seed: 'race',
+      paths: 40,
+      bytes: 6_000_000,
+    });
+    const paths = await importClosure(nix, objects);
+    const root = nix.scratch.join('ours');
+    const copies = Array.from({ length: 3 }, async () => {
+      await using client = TestClient.create();
+      const events: CopyEvent[] = [];
+      await client.copy([objects.at(-1)!.storePath], {
+        from: [`local?root=${nix.root}`],
+        to: `local?root=${root}`,
+        onEvent: (event) => events.push(event),
+      });
+      return events.filter(({ type }) => type === 'waiting').length;
+    });
+    const waits = await Promise.all(copies);
+    t.diagnostic(`waited for each other ${waits.join(', ')} times`);
+    await assertStoreIsSound(nix, root, paths);
   });
 
   test("Nix's garbage collector leaves alone what we are using, and takes it when we are gone", async (t) => {

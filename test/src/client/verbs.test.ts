@@ -34,8 +34,8 @@ describe('the verbs of the client', () => {
     assert.match(refused.stderr, /--no-recursive/);
     for (const wrong of [
       ['copy', last],
-      ['copy', ...from, '/etc'],
-      ['copy', ...from],
+      ['copy', ...from, ...shallow, '/etc'],
+      ['copy', ...from, ...shallow],
       ['copy', '--to', 'nonsense', last],
     ]) {
       const { status, stderr } = await larder.try(wrong);
