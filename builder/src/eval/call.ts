@@ -246,6 +246,6 @@ export function delayed(compute: () => Value): Thunk {
 export function ownPosition(slot: Slot): Pos {
   const value = slot instanceof Thunk ? (slot.peek() ?? slot.applied) : slot;
   if (value instanceof Attrs) return value.pos;
-  if (value instanceof Lambda) return value.code.expr.pos;
+  if (value instanceof Lambda) return value.evaluated ? value.code.expr.pos : noPos;
   return value instanceof Thunk ? ownPosition(value) : noPos;
 }

@@ -11,6 +11,7 @@ import {
   force,
   isInt,
   isString,
+  Lambda,
   type List,
   NixFloat,
   type NixString,
@@ -114,6 +115,7 @@ export function isFunctor(value: Value): value is Attrs {
 export function forceFunction(slot: Slot, pos: Pos, context: string): Value {
   try {
     const value = force(slot, pos);
+    if (value instanceof Lambda) value.evaluated = true;
     if (value instanceof Callable || isFunctor(value)) return value;
     throw typeError('a function', value, pos);
   } catch (error) {

@@ -3,7 +3,7 @@ import type { NixError, Trace } from './errors.js';
 import { formatOrigin, type Pos, resolvePosition, sourceLines } from './positions.js';
 
 /** Marks the end of a message that ends in a line end, which is then printed as an empty line. */
-export const MESSAGE_END = '\0';
+export const MESSAGE_END = '\x1f\x1e\x1f';
 
 const ellipsisIndent = '  ';
 

@@ -186,6 +186,12 @@ function fetchTree(slot: Slot, git: boolean): Value {
   }
   checkUri(shown);
   try {
+    if (/^file:(?!\/)/.test(shown)) {
+      throw new NixError(
+        'other',
+        `tarball '${shown}' must use an absolute path. The 'file' scheme does not support relative paths.`,
+      );
+    }
     return treeToValue(machine.host.fetchTree(input), { emptyRev: git });
   } catch (error) {
     throw traced(error, noPos, `while fetching the input '${shown}'`);
