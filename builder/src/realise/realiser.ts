@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { derivationOutputPath } from '@larder/signing/derivation';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
@@ -126,11 +127,14 @@ export class Realiser {
     const { store, settings } = this.#context;
     await this.#path(path);
     const derivation = readDerivation(store, path);
+    // Rooted first and looked at then: what is valid now stays so.
+    await store.addTempRoots(
+      [...derivation.outputs.keys()].flatMap(
+        (name) => derivationOutputPath(derivation, name, store.storeDir) ?? [],
+      ),
+    );
     const known = await queryInitialOutputs(derivation, store);
     const wanted = pickWanted(path, known, outputs);
-    await store.addTempRoots(
-      [...known.values()].flatMap((output) => (output.path === undefined ? [] : [output.path])),
-    );
     const invalid = [...wanted.values()].filter(({ valid }) => !valid);
     if (mode === 'check') this.#requireValid(path, known);
     else {

@@ -26,6 +26,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
   store: { summary: 'add to a store, and query it', load: () => import('./store.js') },
   log: { summary: 'print the log of a build', load: () => import('./log.js') },
+  gc: { summary: 'delete what nothing needs', load: () => import('./gc.js') },
   config: { summary: "show the client's configuration", load: () => import('./config.js') },
   instantiate: {
     summary: 'evaluate Nix expressions to derivations or values',
