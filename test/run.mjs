@@ -65,7 +65,7 @@ function nodeTest(files, { counts, scratch, engines }) {
     '--enable-source-maps',
     '--test',
     `--test-concurrency=${Math.max(2, availableParallelism())}`,
-    '--test-timeout=900000',
+    '--test-timeout=1800000',
     '--test-reporter=spec',
     '--test-reporter-destination=stdout',
     `--test-reporter=${join(root, 'test/setup/counts-reporter.mjs')}`,

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { Nix } from '../oracle/nix.js';
 import { benchRebuild } from '../rebuild/rebuild-bench.js';
 import { benchMemory } from './memory.js';
 import { formatTable, meetsAims, type Row, writeReport } from './report.js';
@@ -8,13 +9,21 @@ import { benchCopy, benchPush, checkPrograms } from './transfer.js';
 
 const closure = { paths: 300, bytes: 400_000_000 };
 
-const parts: Readonly<Record<string, (setting: Setting, runs: number) => Promise<readonly Row[]>>> = {
+type Part = (setting: Setting, runs: number) => Promise<readonly Row[]>;
+
+const onClosure: Readonly<Record<string, Part>> = {
   serve: (setting, runs) => benchServing(setting, { runs: Math.min(runs, 3), seconds: 4 }),
   copy: benchCopy,
   push: benchPush,
-  memory: benchMemory,
-  rebuild: (_setting, runs) => benchRebuild(runs),
 };
+
+/** Those that make what they need themselves. */
+const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>> = {
+  memory: benchMemory,
+  rebuild: benchRebuild,
+};
+
+const names = [...Object.keys(onClosure), ...Object.keys(alone)];
 
 /**
  * Runs the benchmarks: all of them, or those named, in which case the report is printed and not kept. Returns the exit
@@ -26,28 +35,41 @@ export async function main(args: readonly string[]): Promise<number> {
     allowPositionals: true,
     options: { runs: { type: 'string', default: '5' } },
   });
-  const unknown = positionals.filter((name) => parts[name] === undefined);
+  const unknown = positionals.filter((name) => !names.includes(name));
   if (unknown.length > 0) {
-    console.error(
-      `No benchmark is called ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}.`,
-    );
+    console.error(`No benchmark is called ${unknown.join(', ')}; there are ${names.join(', ')}.`);
     return 2;
   }
   checkPrograms();
+  const wanted = positionals.length === 0 ? names : positionals;
   const runs = Number(values.runs);
-  console.log(`Making a closure of ${closure.paths} paths and ${closure.bytes / 1e6} MB`);
-  await using setting = await prepareSetting(closure);
-  const rows: Row[] = [];
-  for (const [name, part] of Object.entries(parts)) {
-    if (positionals.length > 0 && !positionals.includes(name)) continue;
-    console.log(`Running ${name}`);
-    const measured = await part(setting, runs);
-    console.log(formatTable(measured));
-    rows.push(...measured);
+  const rows = await runOnClosure(wanted, runs);
+  for (const [name, part] of Object.entries(alone)) {
+    if (wanted.includes(name)) rows.push(...show(name, await part(runs)));
   }
   if (positionals.length === 0) {
-    await writeReport(rows, { ...closure, runs, nix: await setting.nix.run('nix', ['--version']) });
+    await writeReport(rows, { ...closure, runs, nix: await nixVersion() });
     console.log('\nWritten to test/bench/README.md');
   }
   return meetsAims(rows) ? 0 : 1;
+}
+
+async function runOnClosure(wanted: readonly string[], runs: number): Promise<Row[]> {
+  const parts = Object.entries(onClosure).filter(([name]) => wanted.includes(name));
+  if (parts.length === 0) return [];
+  console.log(`Making a closure of ${closure.paths} paths and ${closure.bytes / 1e6} MB`);
+  await using setting = await prepareSetting(closure);
+  const rows: Row[] = [];
+  for (const [name, part] of parts) rows.push(...show(name, await part(setting, runs)));
+  return rows;
+}
+
+function show(name: string, rows: readonly Row[]): readonly Row[] {
+  console.log(`\n${name}\n${formatTable(rows)}`);
+  return rows;
+}
+
+async function nixVersion(): Promise<string> {
+  await using nix = await Nix.create();
+  return await nix.run('nix', ['--version']);
 }
