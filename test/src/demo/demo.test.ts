@@ -29,7 +29,8 @@ test('the demo stays up, and its three lines of nix.conf make stock Nix fetch fr
       output += chunk as string;
       if (output.includes('Ctrl-C')) break;
     }
-    const lines = [...output.matchAll(/^ +(\S+) = (.+)$/gm)].map(([, key, value]) => [key, value]);
+    const told = output.slice(output.indexOf('These lines of nix.conf'));
+    const lines = [...told.matchAll(/^ +(\S+) = (.+)$/gm)].map(([, key, value]) => [key, value]);
     assert.equal(lines.length, 3);
     await using nix = await Nix.create({ settings: Object.fromEntries(lines) as Record<string, string> });
     await nix.run('nix-store', ['--realise', profile]);
