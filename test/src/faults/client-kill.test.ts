@@ -46,6 +46,8 @@ test(`kill -9 of 'larder copy', ${rounds} times: no partial path is valid, and t
       usual = Date.now() - started;
     } else {
       await Promise.race([delay((0.2 + 0.85 * random.fraction()) * usual), ended]);
+      // A machine that has become faster than it was in round 0 needs an earlier aim.
+      if (copying.exitCode !== null) usual = Math.min(usual, Date.now() - started);
       copying.kill('SIGKILL');
       await ended;
       const valid = await assertSound(target);
