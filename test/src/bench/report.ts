@@ -49,7 +49,7 @@ export async function writeReport(rows: readonly Row[], at: Circumstances): Prom
 as in real closures, real references), runs everything below in turn with what it is held against, and writes this file.
 Ratios are of wall time, ours over theirs, so smaller is better: medians of ${at.runs} paired runs of whole processes,
 start-up included. Servers and clients share the machine. nginx serves the very files of the server's bucket; both
-servers are asked by wrk. \`nix copy\` uses zstd where nothing else is said (its default, xz, takes many times as long).
+log every request to a file, and are asked by wrk. \`nix copy\` uses zstd where nothing else is said (its default, xz, takes many times as long).
 
 ${formatTable(rows)}
 

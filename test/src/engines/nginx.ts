@@ -55,7 +55,7 @@ pid ${scratch}/nginx.pid;
 error_log stderr warn;
 events { worker_connections 1024; }
 http {
-  access_log off;
+  access_log ${scratch}/access.log;
   sendfile on;
   tcp_nopush on;
   keepalive_requests 1000000;

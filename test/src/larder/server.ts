@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { LarderError } from '@larder/signing/errors';
 import { parseCacheDescription } from '@larder/signing/upload';
@@ -24,32 +24,29 @@ export class LarderServer implements AsyncDisposable {
   /** The file with the admin token. */
   readonly tokenFile: string;
   readonly #child: ChildProcess;
-  readonly #output: () => string;
+  readonly #log: string;
 
-  private constructor(child: ChildProcess, place: { port: number; data: string; output: () => string }) {
+  private constructor(child: ChildProcess, place: { port: number; data: string; log: string }) {
     this.#child = child;
     this.port = place.port;
     this.data = place.data;
     this.url = `http://127.0.0.1:${place.port}`;
     this.tokenFile = `${place.data}/admin-token`;
-    this.#output = place.output;
+    this.#log = place.log;
   }
 
   /** Starts one and waits until it says that it is ready. */
   static async start(larder: Larder, options: ServeOptions = {}): Promise<LarderServer> {
     const { data = larder.scratch.join('data'), port = await freePort(), args = [] } = options;
+    // A file, not a pipe: a log line a request would keep the test process busy as well.
+    const log = larder.scratch.join(`serve-${port}.log`);
+    await using file = await open(log, 'a');
     const child = spawn(
       process.execPath,
       [larderExecutable, 'serve', '--data', data, '--listen', `127.0.0.1:${port}`, ...args],
-      { env: larder.env, stdio: ['ignore', 'pipe', 'pipe'] },
+      { env: larder.env, stdio: ['ignore', file.fd, file.fd] },
     );
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (chunk: string) => {
-        output = (output + chunk).slice(-65_536);
-      });
-    }
-    const server = new LarderServer(child, { port, data, output: () => output });
+    const server = new LarderServer(child, { port, data, log });
     await server.#becomeReady();
     return server;
   }
@@ -64,8 +61,8 @@ export class LarderServer implements AsyncDisposable {
   }
 
   /** The last of what it printed. */
-  get output(): string {
-    return this.#output();
+  async output(): Promise<string> {
+    return (await readFile(this.#log, 'utf8')).slice(-65_536);
   }
 
   token(): Promise<string> {
@@ -102,7 +99,7 @@ export class LarderServer implements AsyncDisposable {
       if (ready) return;
       if (this.#child.exitCode !== null || this.#child.signalCode !== null || Date.now() > deadline) {
         await this.stop('SIGKILL');
-        throw new LarderError('server-failed', `larder serve did not become ready:\n${this.output}`);
+        throw new LarderError('server-failed', `larder serve did not become ready:\n${await this.output()}`);
       }
       await delay(20);
     }
