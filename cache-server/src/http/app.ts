@@ -5,6 +5,7 @@ import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
+import { pinRoutes } from './pin-routes.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
 import type { CacheRoute, OpenRoute, Route, RouteContext, RouteEnvironment, ServerRoute } from './route.js';
@@ -19,6 +20,7 @@ export function allRoutes(services: Services): Route[] {
     ...healthRoutes(services),
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
+    ...pinRoutes(services),
     ...tokenRoutes(services),
     ...uploadRoutes(services),
     ...readRoutes(services),
