@@ -6,6 +6,7 @@ export const routeGroups = {
   publishing: "Larder's own upload protocol: ask what is missing, send NARs, commit all paths at once.",
   stock: 'What `nix copy --to http://…` sends: plain PUTs in the layout of a binary cache.',
   caches: 'Making, changing and deleting caches, and their keys.',
+  pins: 'Names that keep paths, with their history.',
   tokens: 'Who may do what, and who did.',
   operations: 'For load balancers, supervisors, monitoring, and this document.',
   pages: 'For people.',
