@@ -21,7 +21,12 @@ export type ComponentName =
   | 'load'
   | 'sandbox'
   | 'example'
-  | 'machine';
+  | 'machine'
+  | 'systemd'
+  | 'proxy'
+  | 'charts'
+  | 'shellcheck'
+  | 'browser';
 
 /** The part of node:test's context that a skip needs. */
 interface SkippableTest {
