@@ -3,6 +3,7 @@ import { isServerAdmin } from '../auth/access.js';
 import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
+import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
 import { pinRoutes } from './pin-routes.js';
@@ -18,6 +19,7 @@ import { uploadRoutes } from './upload-routes.js';
 export function allRoutes(services: Services): Route[] {
   return [
     ...healthRoutes(services),
+    ...documentRoutes(() => allRoutes(services)),
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
     ...pinRoutes(services),
