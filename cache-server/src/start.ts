@@ -194,7 +194,7 @@ function measureQueues(metrics: Metrics, { audit }: Services, reader: NarReader)
   metrics.gauge('larder_audit_entries_waiting', 'Audit entries that wait to be written', () => audit.waiting);
 }
 
-async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
+export async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
   if (storage.engine === 'disk') return DiskStorage.open(resolve(data, storage.path ?? 'storage'));
   const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = storage;
   return new S3Storage({
