@@ -61,7 +61,7 @@ async function ask(url: string, headers: Record<string, string>): Promise<Answer
 function unreachable(url: string, error: Error): Finding {
   const cause = (error.cause ?? error) as NodeJS.ErrnoException;
   const { hostname } = new URL(url);
-  switch (cause.code) {
+  switch (cause.code ?? '') {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return failed('reachable', `the name ${hostname} is not known`, 'check the URL and the name server');
