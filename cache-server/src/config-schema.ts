@@ -73,6 +73,30 @@ const uploads = z
 
 const patterns = z.union([z.string().transform((one) => [one]), z.array(z.string()).min(1)]);
 
+const rateLimits = z
+  .strictObject({
+    window: duration.prefault('1 min'),
+    per_address: z.int().min(0).default(0),
+    per_token: z.int().min(0).default(0),
+    trust_forwarded_for: z.boolean().default(false),
+  })
+  .prefault({});
+
+const reads = z
+  .strictObject({
+    redirect: z.enum(['none', 'presigned', 'cdn']).default('none'),
+    presigned_for: duration.prefault('1 h'),
+    cdn_url: z
+      .url()
+      .transform((url) => url.replace(/\/+$/, ''))
+      .optional(),
+  })
+  .refine(({ redirect, cdn_url: url }) => redirect !== 'cdn' || url !== undefined, {
+    path: ['cdn_url'],
+    message: 'is missing: where should reads be sent?',
+  })
+  .prefault({});
+
 const oidcRule = z.strictObject({
   claims: z
     .record(z.string(), patterns)
@@ -124,6 +148,8 @@ export const configSchema = z.strictObject({
   timeouts,
   uploads,
   keys,
+  rate_limits: rateLimits,
+  reads,
   oidc,
   metrics,
   traces,

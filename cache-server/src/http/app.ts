@@ -1,6 +1,6 @@
 import { Hono } from 'hono';
-import { isServerAdmin } from '../auth/access.js';
-import type { Token } from '../auth/token.js';
+import { isServerAdmin, readCredentials } from '../auth/access.js';
+import { hashToken, type Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { documentRoutes } from './document-routes.js';
@@ -10,9 +10,11 @@ import { metricsRoutes } from './metrics-routes.js';
 import { oidcRoutes } from './oidc-routes.js';
 import { templateOf } from './path-parameters.js';
 import { pinRoutes } from './pin-routes.js';
+import { createRateLimits, type RateLimits } from './rate-limits.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
 import type { CacheRoute, OpenRoute, Route, RouteContext, RouteEnvironment, ServerRoute } from './route.js';
+import { serveRoutes } from './serve-routes.js';
 import type { Services } from './services.js';
 import { stockRoutes } from './stock-routes.js';
 import { tokenRoutes } from './token-routes.js';
@@ -31,6 +33,7 @@ export function allRoutes(services: Services): Route[] {
     ...oidcRoutes(services),
     ...uploadRoutes(services),
     ...readRoutes(services),
+    ...serveRoutes(services),
     ...stockRoutes(services),
   ];
 }
@@ -38,8 +41,9 @@ export function allRoutes(services: Services): Route[] {
 /** The server's routes as one Hono application. Access is checked here and nowhere else. */
 export function createApp(services: Services): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>({ strict: true });
+  const limits = createRateLimits(services.config);
   for (const route of allRoutes(services)) {
-    app.on(route.method, route.path, noted(route, handlerOf(services, route)));
+    app.on(route.method, route.path, noted(limits, route, handlerOf(services, route)));
   }
   app.notFound((context) => {
     throw new ServerError('not-found', `there is no ${context.req.method} ${context.req.path}`);
@@ -60,14 +64,24 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
 
 type Handler = (context: RouteContext) => Response | Promise<Response>;
 
-/** Notes which route took a request. */
-function noted(route: Route, handle: Handler): Handler {
+/** Notes which route took a request, and counts it against the limits: those of health and metrics never run out. */
+function noted(limits: RateLimits | undefined, route: Route, handle: Handler): Handler {
   const note = {
     template: templateOf(route.path),
     isLookup: route.about.group === 'reading' && typeof route.access !== 'string',
   };
-  return (context) => {
-    recordOf(context.env.incoming).route = note;
+  if (limits === undefined || route.about.group === 'operations')
+    return (context) => {
+      recordOf(context.env.incoming).route = note;
+      return handle(context);
+    };
+  return async (context) => {
+    const { incoming, outgoing } = context.env;
+    recordOf(incoming).route = note;
+    const credentials = readCredentials(incoming.headers.authorization);
+    // Whoever makes up tokens is still at an address.
+    await limits.address(incoming, outgoing);
+    if (credentials !== undefined) await limits.token(hashToken(credentials), outgoing);
     return handle(context);
   };
 }

@@ -3,6 +3,7 @@ import type { Grant } from '../auth/access.js';
 import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
+import { directUrl } from './direct-reads.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { RouteDescription } from './route-description.js';
 import { matchesEtag, sendObject } from './send.js';
@@ -85,6 +86,9 @@ export function readRoutes(services: Services): CacheRoute[] {
           return context.body(null, 304, { ...headers, ETag: etag });
         const { incoming, outgoing } = context.env;
         const key = objectKeys.nar(grant.cache.name, narHash);
+        const elsewhere =
+          incoming.method === 'HEAD' ? undefined : await directUrl(services, grant.cache, key);
+        if (elsewhere !== undefined) return context.body(null, 302, elsewhere);
         const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag });
         return sent ?? uploadedNar(context, grant, file);
       },

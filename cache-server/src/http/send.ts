@@ -65,6 +65,34 @@ async function sendRange(
   return RESPONSE_ALREADY_SENT;
 }
 
+/** Bytes that are made as they are read, with their number known before. */
+export interface ReadableBytes {
+  readonly size: number;
+  readonly read: (range: ByteRange) => AsyncIterable<Uint8Array>;
+}
+
+/** Sends such bytes, or the range of them that was asked for. @throws `range-not-satisfiable` */
+export async function sendBytes(
+  { size, read }: ReadableBytes,
+  { incoming, outgoing, headers, etag }: Exchange & SendOptions,
+): Promise<Response> {
+  const common = { ...headers, 'Accept-Ranges': 'bytes', ...(etag === undefined ? {} : { ETag: etag }) };
+  if (etag !== undefined && matchesEtag(incoming.headers['if-none-match'], etag)) {
+    outgoing.writeHead(304, common).end();
+    return RESPONSE_ALREADY_SENT;
+  }
+  const asked = size === 0 ? undefined : parseRange(incoming.headers.range, size, { incoming, etag });
+  const { start, end } = asked ?? { start: 0, end: size - 1 };
+  outgoing.writeHead(asked === undefined ? 200 : 206, {
+    ...common,
+    'Content-Length': end - start + 1,
+    ...(asked === undefined ? {} : { 'Content-Range': `bytes ${start}-${end}/${size}` }),
+  });
+  if (incoming.method === 'HEAD' || size === 0) outgoing.end();
+  else await pump(read({ start, end }), outgoing);
+  return RESPONSE_ALREADY_SENT;
+}
+
 /** A client that goes away in the middle is no fault of anyone's. */
 async function pump(body: AsyncIterable<Uint8Array>, outgoing: ServerResponse): Promise<void> {
   try {

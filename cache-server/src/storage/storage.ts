@@ -58,6 +58,8 @@ export interface ObjectStorage extends AsyncDisposable {
   /** The range must lie within the object. */
   get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
   head(key: string): Promise<ObjectInfo | undefined>;
+  /** A URL that gives the object to whoever has it, for so many seconds; for engines that clients can reach themselves. */
+  presign?(key: string, seconds: number): Promise<string>;
   delete(keys: readonly string[]): Promise<void>;
   /** All objects whose key starts with `prefix`, sorted by key. */
   list(prefix: string): AsyncIterable<ObjectInfo>;
