@@ -23,6 +23,8 @@ import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
+import { UsageRecorder } from './usage/usage-recorder.js';
+import { Sessions } from './web/sessions.js';
 
 /** A server that runs. */
 export interface RunningServer {
@@ -40,6 +42,7 @@ export interface Foundation extends AsyncDisposable {
   readonly storage: ObjectStorage;
   readonly database: Database;
   readonly caches: CacheDirectory;
+  readonly seal: KeySeal;
 }
 
 /**
@@ -62,6 +65,7 @@ export async function openFoundation(config: ServerConfig, logger: Logger): Prom
       storage,
       database,
       caches: new CacheDirectory({ database, storage, seal, keyDirectory }),
+      seal,
       async [Symbol.asyncDispose]() {
         await database[Symbol.asyncDispose]();
         await storage[Symbol.asyncDispose]();
@@ -97,7 +101,8 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
   });
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
-  const services = assemble(foundation, { reader, tokenUse, isStopping: () => isStopping });
+  const usage = new UsageRecorder(foundation);
+  const services = assemble(foundation, { reader, tokenUse, usage, isStopping: () => isStopping });
   const sweeper = Sweeper.start(foundation);
   const server = await listen(services);
   logger.info(
@@ -110,6 +115,7 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
     await server.close(config.timeouts.shutdown);
     await sweeper.stop();
     await tokenUse.stop();
+    await usage.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     logger.info('stopped');
@@ -123,11 +129,12 @@ function assemble(
   parts: {
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
+    readonly usage: UsageRecorder;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, isStopping } = parts;
-  const { config, logger, storage, database, caches } = foundation;
+  const { reader, tokenUse, usage, isStopping } = parts;
+  const { config, logger, storage, database, caches, seal } = foundation;
   const nars = new NarStore({ database, storage, reader });
   const narInfos = new NarInfoCache({ database });
   const verifyReferences = config.uploads.verify_references;
@@ -147,6 +154,10 @@ function assemble(
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
     pins: new Pins({ database, storage }),
+    usage,
+    sessions: new Sessions(database, seal.deriveKey('sessions'), {
+      isSecure: config.public_url?.startsWith('https:') ?? false,
+    }),
     isStopping,
   };
 }
