@@ -8,6 +8,8 @@ import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
+import { metricsRoutes } from './metrics-routes.js';
+import { templateOf } from './path-parameters.js';
 import { pinRoutes } from './pin-routes.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
@@ -21,6 +23,7 @@ import { uploadRoutes } from './upload-routes.js';
 export function allRoutes(services: Services): Route[] {
   return [
     ...healthRoutes(services),
+    ...metricsRoutes(services),
     ...documentRoutes(() => allRoutes(services)),
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
@@ -37,7 +40,7 @@ export function allRoutes(services: Services): Route[] {
 export function createApp(services: Services): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>({ strict: true });
   for (const route of allRoutes(services)) {
-    app.on(route.method, route.path, handlerOf(services, route));
+    app.on(route.method, route.path, noted(route, handlerOf(services, route)));
   }
   app.notFound((context) => {
     throw new ServerError('not-found', `there is no ${context.req.method} ${context.req.path}`);
@@ -58,6 +61,18 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
 }
 
 type Handler = (context: RouteContext) => Response | Promise<Response>;
+
+/** Notes which route took a request. */
+function noted(route: Route, handle: Handler): Handler {
+  const note = {
+    template: templateOf(route.path),
+    isLookup: route.about.group === 'reading' && typeof route.access !== 'string',
+  };
+  return (context) => {
+    recordOf(context.env.incoming).route = note;
+    return handle(context);
+  };
+}
 
 function handlerOf(services: Services, route: Route): Handler {
   if (route.access === 'open')
@@ -92,6 +107,7 @@ function forCache(services: Services, route: CacheRoute): Handler {
     record.cache = name;
     const credential = await presented(services, route, context);
     const grant = await services.gate.admit(name, route.access, credential);
+    record.admitted = name;
     if (grant.token !== undefined) record.token = grant.token;
     return route.handle(context, grant);
   };

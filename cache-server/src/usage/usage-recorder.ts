@@ -10,8 +10,8 @@ export interface UsedCache {
   /** Its name; whoever asked was let in. */
   readonly cache: string;
   readonly method: string;
-  /** The path of the request, without the cache. */
-  readonly path: string;
+  /** The route's template: `/{cache}/nar/{file}`. */
+  readonly route: string;
   readonly status: number;
   /** Bytes of the connection that were its. */
   readonly sent: number;
@@ -84,12 +84,15 @@ export function today(): string {
   return new Date().toISOString().slice(0, 10);
 }
 
-function kindOf({ method, path }: UsedCache): 'lookup' | 'nar' | 'upload' | undefined {
-  const isRead = method === 'GET' || method === 'HEAD';
-  if (path.endsWith('.narinfo')) return isRead ? 'lookup' : undefined;
-  if (path.startsWith('nar/')) {
-    if (method === 'HEAD') return undefined;
-    return isRead ? 'nar' : 'upload';
-  }
-  return path.startsWith('nars/') && method === 'PUT' ? 'upload' : undefined;
+/** Routes that count, by method and template. */
+const KINDS: Readonly<Record<string, 'lookup' | 'nar' | 'upload'>> = {
+  'GET /{cache}/{hash}.narinfo': 'lookup',
+  'HEAD /{cache}/{hash}.narinfo': 'lookup',
+  'GET /{cache}/nar/{file}': 'nar',
+  'PUT /{cache}/nar/{file}': 'upload',
+  'PUT /api/v1/caches/{cache}/nars/{narHash}': 'upload',
+};
+
+function kindOf({ method, route }: UsedCache): 'lookup' | 'nar' | 'upload' | undefined {
+  return KINDS[`${method} ${route}`];
 }

@@ -133,6 +133,7 @@ const Treemap: FC<{ cache: Cache; closure: Closure; nodes: readonly ClosureNode[
   );
   return (
     <nav aria-label="The closure's paths, by size">
+      {/* biome-ignore lint/a11y/noSvgWithoutTitle: every tile has a title of its own, and the navigation around it a name */}
       <svg class="treemap" viewBox={`0 0 ${AREA.width} ${AREA.height}`}>
         {rectangles.map((rectangle, at) => {
           const node = shown[order[at] ?? 0];
