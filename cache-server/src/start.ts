@@ -36,6 +36,8 @@ export interface RunningServer {
   /** `http://host:port`, as bound. */
   readonly url: string;
   readonly bootstrapped: Bootstrapped;
+  /** Writes down what was counted of the use of caches, without waiting for the next time it would. */
+  flushUsage(): Promise<void>;
   /** Stops gracefully: requests in flight finish, within the configured deadline. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -155,7 +157,12 @@ async function serve(
     logger.info('stopped');
   };
   let stopped: Promise<void> | undefined;
-  return { url: server.url, bootstrapped, close: () => (stopped ??= stop()) };
+  return {
+    url: server.url,
+    bootstrapped,
+    flushUsage: () => usage.flush(),
+    close: () => (stopped ??= stop()),
+  };
 }
 
 function assemble(

@@ -17,7 +17,7 @@ const MAX_ROWS = 100;
 const AREA = { x: 0, y: 0, width: 1000, height: 460 };
 const HUES = 8;
 /** Average width of a letter of the tiles' text. */
-const LETTER = 7.2;
+const LETTER = 8;
 
 /** What makes a closure big. */
 export function closureRoute(services: Services): CacheRoute {
@@ -145,7 +145,7 @@ const Treemap: FC<{ cache: Cache; closure: Closure; nodes: readonly ClosureNode[
               hue="rest"
             />
           ) : (
-            <a href={pathUrl(cache, node.hashPart)} aria-label={`${node.name}, ${formatSize(node.size)}`}>
+            <a href={pathUrl(cache, node.hashPart)}>
               <Tile rectangle={rectangle} name={node.name} size={node.size} hue={`hue${at % HUES}`} />
             </a>
           );
@@ -172,7 +172,7 @@ const Tile: FC<{ rectangle: Rectangle; name: string; size: number; hue: string }
           {name.length > letters ? `${name.slice(0, letters - 1)}…` : name}
         </text>
       )}
-      {isNamed && height >= 42 && (
+      {isNamed && height >= 42 && width >= 74 && (
         <text class="size" x={fixed(x + 8)} y={fixed(y + 34)}>
           {formatSize(size)}
         </text>

@@ -119,8 +119,9 @@ pre { background: var(--sheet); border: 1px solid var(--line); border-radius: 9p
 .chart g:hover rect.hit { fill: color-mix(in srgb, var(--accent) 9%, transparent); }
 .chart line { stroke: var(--line); }
 .chart text { font: 11px var(--sans); fill: var(--soft); }
-.key { display: inline-flex; gap: 1.2rem; color: var(--soft); font-size: .85rem; }
-.key svg { width: .7rem; height: .7rem; margin-right: .4rem; }
+.key { display: flex; gap: 1.2rem; margin: 0 0 .4rem; color: var(--soft); font-size: .85rem; }
+.key span { display: inline-flex; align-items: center; gap: .4rem; }
+.key .chart { width: .7rem; height: .7rem; }
 
 .form { display: grid; gap: .9rem; max-width: 30rem; background: var(--sheet); border: 1px solid var(--line); border-radius: 12px; padding: 1.3rem 1.4rem; }
 .form label { display: grid; gap: .25rem; font-weight: 520; }

@@ -1,6 +1,6 @@
 import type { Route } from '../http/route.js';
 import type { Services } from '../http/services.js';
-import { assetRoute } from './assets.js';
+import { assetRoutes } from './assets.js';
 import { cachePageRoute } from './cache-page.js';
 import { closureRoute } from './closure-page.js';
 import { filesRoute } from './files-page.js';
@@ -18,7 +18,7 @@ import { usageRoute } from './usage-page.js';
 export function webRoutes(services: Services): Route[] {
   const statistics = new Statistics(services.database);
   return [
-    assetRoute,
+    ...assetRoutes,
     homeRoute(services, statistics),
     ...loginRoutes(services),
     logoutRoute(services),
