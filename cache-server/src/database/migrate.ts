@@ -3,6 +3,7 @@ import type { Dialect } from './database.js';
 import { initial } from './migrations/001-initial.js';
 import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
+import { tokenIssuers } from './migrations/010-token-issuers.js';
 import { web } from './migrations/020-web.js';
 import type { Schema } from './schema.js';
 
@@ -10,11 +11,14 @@ import type { Schema } from './schema.js';
 export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<void> {
   const migrator = new Migrator({
     db,
+    // Numbers are given out in blocks.
+    allowUnorderedMigrations: true,
     provider: {
       getMigrations: async () => ({
         '001-initial': initial(dialect),
         '002-audit': audit(dialect),
         '003-pins': pins(),
+        '010-token-issuers': tokenIssuers(),
         '020-web': web(dialect),
       }),
     },

@@ -60,7 +60,7 @@ async function logIn(context: RouteContext, services: Services): Promise<Respons
     await services.sessions.begin(context, token);
     await services.audit.record({
       at: Date.now(),
-      token_id: token.id,
+      token_id: token.id ?? null,
       token_name: token.name,
       address: context.env.incoming.socket.remoteAddress ?? null,
       cache: null,

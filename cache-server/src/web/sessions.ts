@@ -35,7 +35,10 @@ export class Sessions {
     this.#isSecure = options.isSecure;
   }
 
+  /** @throws `unauthorized` for a token of another issuer, which is for minutes and cannot be looked up again */
   async begin(context: RouteContext, token: Token): Promise<void> {
+    if (token.id === undefined)
+      throw new ServerError('unauthorized', 'logging in takes a token of this server');
     const expires = Math.floor(Date.now() / 1000) + LIFETIME;
     const value = `${token.id}.${expires}.${randomBytes(9).toString('base64url')}`;
     await setSignedCookie(context, COOKIE, value, this.#secret, {
