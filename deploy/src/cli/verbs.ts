@@ -25,6 +25,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
   sign: { summary: 'sign paths with your own key', load: () => import('./sign.js') },
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
+  trust: { summary: 'explain whose signatures count', load: () => import('./trust.js') },
   'why-depends': { summary: 'show why a path needs another', load: () => import('./why-depends.js') },
   diff: { summary: 'show what changed between two closures', load: () => import('./diff.js') },
   du: { summary: 'show what makes a closure or store big', load: () => import('./du.js') },

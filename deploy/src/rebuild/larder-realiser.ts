@@ -3,11 +3,11 @@ import { Builder } from '@larder/builder/builder';
 import type { BuildListener } from '@larder/builder/realise/build-event';
 import { LarderError } from '@larder/signing/errors';
 import type { StoreDir } from '@larder/signing/store-path';
-import { TrustedKeys } from '@larder/signing/trust';
 import { type Client, createClient } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import { isCacheUri, openMachineStore } from '@larder/substituter/open-store';
+import { chooseTrust } from '@larder/substituter/settings/choose-trust';
 import { parseStoreUri } from '@larder/substituter/store-uri';
 import type { ClosurePath, EngineOptions, RealisationPlan, Realiser } from './pipeline.js';
 
@@ -111,7 +111,7 @@ export class LarderRealiser implements Realiser {
         store: this.#store,
         settings: readBuildSettings(settings),
         client: this.#client.context,
-        trusted: TrustedKeys.parse(settings.get('trusted-public-keys')),
+        trusted: await chooseTrust(settings),
         requireSignatures: settings.get('require-sigs'),
         // The plan has been shown already, as a summary.
         onEvent: (event) => event.type === 'planned' || progress.listener(event),
