@@ -35,7 +35,7 @@ const gatheringTime = 5;
  */
 export class Substituter {
   readonly #options: SubstituterOptions;
-  readonly #trust: TrustedSourceOptions;
+  readonly #trust: TrustedSourceOptions & { readonly destination: LocalDestination };
   readonly #found = new Map<StorePath, Promise<FoundPath | undefined>>();
   /** Paths known to be available with all they refer to. */
   readonly #complete = new Map<StorePath, FoundPath>();

@@ -15,6 +15,7 @@ export interface Verb {
 /** Every verb of the executable, in the order `larder --help` shows. */
 export const verbs: Readonly<Record<string, Verb>> = {
   serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
+  proxy: { summary: 'serve many caches as one, to stock Nix', load: () => import('./proxy.js') },
   cache: { summary: "make and configure a server's caches", load: () => import('./cache.js') },
   pin: { summary: 'keep paths of a cache under a name', load: () => import('./pin.js') },
   token: { summary: "make and revoke a server's tokens", load: () => import('./token.js') },

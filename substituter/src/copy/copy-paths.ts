@@ -29,8 +29,8 @@ export interface CopyOptions {
 /** What it takes to find a path that the destination may take. */
 export type TrustedSourceOptions = Pick<
   CopyOptions,
-  'sources' | 'destination' | 'trusted' | 'requireSignatures' | 'signal'
->;
+  'sources' | 'trusted' | 'requireSignatures' | 'signal'
+> & { readonly destination: Pick<Destination, 'checksTrust' | 'storeDir'> };
 
 export interface CopyResult {
   /** Paths that were copied, references first. */
