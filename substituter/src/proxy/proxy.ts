@@ -68,7 +68,8 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
     status: () => ({ caches: set.uris, kept: shelf.contents, bytes: nars.counts }),
     onError: (error, path) => onNote(`${path}: ${(error as Error).message}`),
   });
-  const server = createServer(getRequestListener(app.fetch));
+  const listener = getRequestListener(app.fetch);
+  const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port, options.host, resolve);
