@@ -15,6 +15,8 @@ import { Bar, counted, formatSize, Size } from './units.js';
 const MAX_TILES = 60;
 const MAX_ROWS = 100;
 const AREA = { x: 0, y: 0, width: 1000, height: 460 };
+/** Of the whole: what is smaller is not to be seen. */
+const LEAST_TILE = 1e-5;
 const HUES = 8;
 /** Average width of a letter of the tiles' text. */
 const LETTER = 8;
@@ -122,9 +124,10 @@ const Treemap: FC<{ cache: Cache; closure: Closure; nodes: readonly ClosureNode[
   closure,
   nodes,
 }) => {
-  const shown = nodes.slice(0, MAX_TILES).filter(({ size }) => size > 0);
+  const least = closure.size * LEAST_TILE;
+  const shown = nodes.slice(0, MAX_TILES).filter(({ size }) => size > least);
   const rest = closure.size - shown.reduce((sum, { size }) => sum + size, 0);
-  const sizes = rest > 0 ? [...shown.map(({ size }) => size), rest] : shown.map(({ size }) => size);
+  const sizes = rest > least ? [...shown.map(({ size }) => size), rest] : shown.map(({ size }) => size);
   // What is left over may be larger than the last of them: rectangles want falling sizes.
   const order = sizes.map((_, at) => at).sort((left, right) => (sizes[right] ?? 0) - (sizes[left] ?? 0));
   const rectangles = layOutTreemap(
