@@ -21,6 +21,12 @@ import { countParameter, flagParameter, parseStoreUri } from './store-uri.js';
 /** Narinfos that are asked for at a time, when a cache has no better way to say what it lacks. */
 const queriesAtOnce = 64;
 
+export interface OpenDestinationOptions {
+  readonly requireSignatures?: boolean;
+  /** Keys that sign what is put into a cache, beside those its URI names. */
+  readonly secretKeys?: readonly SecretKey[];
+}
+
 /**
  * Opens a store or cache to copy to. A web server is asked whether it is a Larder server: one that is gets its own
  * API, any other what stock Nix would send.
@@ -30,7 +36,7 @@ const queriesAtOnce = 64;
 export async function openDestination(
   text: string,
   context: OpenContext,
-  { requireSignatures = true }: { readonly requireSignatures?: boolean } = {},
+  { requireSignatures = true, secretKeys = [] }: OpenDestinationOptions = {},
 ): Promise<Destination> {
   const uri = parseStoreUri(text);
   if (!isCacheUri(uri)) {
@@ -41,14 +47,16 @@ export async function openDestination(
       ? new DaemonDestination(store, { checksTrust })
       : new LocalDestination(store, { work: context.work, checksTrust });
   }
-  const larder = uri.kind === 'http' ? await openLarderPublisher(uri, context) : undefined;
-  return larder ?? openCachePublisher(uri, context);
+  const keys = [...(await readSecretKeys(uri)), ...secretKeys];
+  const larder = uri.kind === 'http' ? await openLarderPublisher(uri, context, keys) : undefined;
+  return larder ?? openCachePublisher(uri, context, keys);
 }
 
 /** The destination behind a URL if that is a cache of a Larder server. */
 export async function openLarderPublisher(
   uri: Extract<CacheUri, { readonly kind: 'http' }>,
   context: OpenContext,
+  secretKeys: readonly SecretKey[] = [],
 ): Promise<LarderPublisher | undefined> {
   const cache = await describeLarderCache(uri.url, context.http);
   if (cache === undefined) return undefined;
@@ -59,16 +67,21 @@ export async function openLarderPublisher(
     // No compressor is as fast as a connection that does not leave the machine.
     compression: compressionParameter(uri) ?? (isLoopback(uri.url) ? 'none' : 'zstd'),
     level: countParameter(uri, 'compression-level'),
+    secretKeys,
   });
 }
 
-async function openCachePublisher(uri: CacheUri, context: OpenContext): Promise<CachePublisher> {
+async function openCachePublisher(
+  uri: CacheUri,
+  context: OpenContext,
+  secretKeys: readonly SecretKey[],
+): Promise<CachePublisher> {
   return new CachePublisher(await openCacheFiles(uri, context), {
     work: context.work,
     storeDir: cacheStoreDir(uri, context.settings),
     compression: compressionParameter(uri) ?? 'zstd',
     level: countParameter(uri, 'compression-level'),
-    secretKeys: await readSecretKeys(uri),
+    secretKeys,
     writeListing: flagParameter(uri, 'write-nar-listing') ?? false,
     queries: queriesAtOnce,
   });

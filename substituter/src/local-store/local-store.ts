@@ -18,6 +18,7 @@ import {
 } from './file-lock.js';
 import { realPath, type StoreLayout } from './layout.js';
 import { Leftovers } from './leftovers.js';
+import type { RealisationTable } from './realisation-table.js';
 import { readDerivationOutputs } from './register-derivation.js';
 import { createStoreDirectories, reserveSpace } from './store-directories.js';
 import { TempRoots } from './temp-roots.js';
@@ -28,6 +29,8 @@ export interface LocalStoreOptions {
   /** Flush files to disk before their path becomes valid. */
   readonly fsyncStorePaths: boolean;
   readonly reservedSpace: number;
+  /** Make the tables of realisations at once, as Nix does where `ca-derivations` is on: it needs the store alone for that. */
+  readonly realisations: boolean;
   /** Called when another process holds what is needed: the path of the lock. */
   readonly onWait?: (path: string) => void;
 }
@@ -38,6 +41,7 @@ export function localStoreOptions(settings: Settings): LocalStoreOptions {
     // sync-before-registering asks for the same guarantee by syncing the whole machine.
     fsyncStorePaths: settings.get('fsync-store-paths') || settings.get('sync-before-registering'),
     reservedSpace: settings.get('gc-reserved-space'),
+    realisations: /(^|\s)ca-derivations(\s|$)/.test(settings.other('experimental-features')?.value ?? ''),
   };
 }
 
@@ -108,6 +112,7 @@ export class LocalStore implements MachineStore {
         storeDir: layout.storeDir,
         fsyncMetadata: options.fsyncMetadata,
       });
+      if (options.realisations) database.realisations.create();
       return new LocalStore(uri, layout, { options, database, bigLock });
     } catch (error) {
       closeSync(bigLock);
@@ -139,6 +144,16 @@ export class LocalStore implements MachineStore {
 
   async queryAllValidPaths(): Promise<StorePath[]> {
     return this.#database.queryAllValidPaths();
+  }
+
+  /** Up to a thousand paths that became valid after `position`, in that order, with the position of the last. */
+  queryPathsAfter(position: number): { readonly paths: StorePath[]; readonly position: number } {
+    return this.#database.queryPathsAfter(position);
+  }
+
+  /** The position of what became valid last. */
+  get lastPosition(): number {
+    return this.#database.lastPosition;
   }
 
   async queryReferrers(path: StorePath): Promise<StorePath[]> {
@@ -267,6 +282,11 @@ export class LocalStore implements MachineStore {
       outputs.set(storePath, readDerivationOutputs(this.realPath(storePath), this.storeDir));
     }
     this.#database.register(infos, outputs);
+  }
+
+  /** Which paths outputs of derivations came out as. */
+  get realisations(): RealisationTable {
+    return this.#database.realisations;
   }
 
   /** Adds signatures to a valid path. */
