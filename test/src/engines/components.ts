@@ -20,8 +20,14 @@ export type ComponentName =
   | 'compressors'
   | 'load'
   | 'sandbox'
+  | 'ssh'
   | 'example'
-  | 'machine';
+  | 'machine'
+  | 'systemd'
+  | 'proxy'
+  | 'charts'
+  | 'shellcheck'
+  | 'browser';
 
 /** The part of node:test's context that a skip needs. */
 interface SkippableTest {
