@@ -4,7 +4,6 @@ import { LarderError } from '@larder/signing/errors';
 import { writeNar } from '@larder/signing/nar-writer';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
-import type { Settings } from '../settings/settings.js';
 import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
 import { type DerivationOutputs, StoreDatabase } from './database.js';
 import { deleteTree } from './delete-tree.js';
@@ -18,32 +17,14 @@ import {
 } from './file-lock.js';
 import { realPath, type StoreLayout } from './layout.js';
 import { Leftovers } from './leftovers.js';
+import type { LocalStoreOptions } from './local-store-options.js';
+import { StoreOptimiser } from './optimise.js';
 import type { RealisationTable } from './realisation-table.js';
 import { readDerivationOutputs } from './register-derivation.js';
 import { createStoreDirectories, reserveSpace } from './store-directories.js';
 import { TempRoots } from './temp-roots.js';
 
-/** The settings a local store obeys. */
-export interface LocalStoreOptions {
-  readonly fsyncMetadata: boolean;
-  /** Flush files to disk before their path becomes valid. */
-  readonly fsyncStorePaths: boolean;
-  readonly reservedSpace: number;
-  /** Make the tables of realisations at once, as Nix does where `ca-derivations` is on: it needs the store alone for that. */
-  readonly realisations: boolean;
-  /** Called when another process holds what is needed: the path of the lock. */
-  readonly onWait?: (path: string) => void;
-}
-
-export function localStoreOptions(settings: Settings): LocalStoreOptions {
-  return {
-    fsyncMetadata: settings.get('fsync-metadata'),
-    // sync-before-registering asks for the same guarantee by syncing the whole machine.
-    fsyncStorePaths: settings.get('fsync-store-paths') || settings.get('sync-before-registering'),
-    reservedSpace: settings.get('gc-reserved-space'),
-    realisations: /(^|\s)ca-derivations(\s|$)/.test(settings.other('experimental-features')?.value ?? ''),
-  };
-}
+export { type LocalStoreOptions, localStoreOptions } from './local-store-options.js';
 
 /**
  * A path that is being added: its lock is held and `directory` does not exist. The caller makes the tree there
@@ -77,6 +58,7 @@ export class LocalStore implements MachineStore {
   readonly #tempRoots: TempRoots;
   readonly #bigLock: number;
   readonly #leftovers: Leftovers;
+  #optimiser: StoreOptimiser | undefined;
 
   private constructor(uri: string, layout: StoreLayout, parts: LocalStoreParts) {
     this.uri = uri;
@@ -238,13 +220,23 @@ export class LocalStore implements MachineStore {
       return {
         storePath: path,
         directory,
-        publish: () => (repair ? this.#replace(path, directory) : this.#publish(path, directory)),
+        publish: async () => {
+          await (repair ? this.#replace(path, directory) : this.#publish(path, directory));
+          await this.optimiseNew(path);
+        },
         release: () => lock.release(),
       };
     } catch (error) {
       lock.release();
       throw error;
     }
+  }
+
+  /** Shares the files of a path that is about to become valid with others, where the settings say so. */
+  async optimiseNew(path: StorePath): Promise<void> {
+    if (!this.#options.optimise) return;
+    this.#optimiser ??= new StoreOptimiser(this.layout.realStoreDir);
+    await this.#optimiser.optimise(this.realPath(path));
   }
 
   /** Invariant 2: the tree comes whole, and its place is empty. */
