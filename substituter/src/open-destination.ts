@@ -21,8 +21,11 @@ import { countParameter, flagParameter, parseStoreUri } from './store-uri.js';
 /** Narinfos that are asked for at a time, when a cache has no better way to say what it lacks. */
 const queriesAtOnce = 64;
 
-export interface OpenDestinationOptions {
+export interface DestinationOptions {
+  /** False lets unsigned paths into a store; a daemon does so only for users it trusts. */
   readonly requireSignatures?: boolean;
+  /** Has a store behind a daemon fetch from its own caches what they have, rather than have it sent. */
+  readonly substitute?: boolean;
   /** Keys that sign what is put into a cache, beside those its URI names. */
   readonly secretKeys?: readonly SecretKey[];
 }
@@ -30,13 +33,12 @@ export interface OpenDestinationOptions {
 /**
  * Opens a store or cache to copy to. A web server is asked whether it is a Larder server: one that is gets its own
  * API, any other what stock Nix would send.
- * Without `requireSignatures` a store takes unsigned paths; the daemon does so only for users it trusts.
  * @throws `store-uri-invalid` and what opening it throws
  */
 export async function openDestination(
   text: string,
   context: OpenContext,
-  { requireSignatures = true, secretKeys = [] }: OpenDestinationOptions = {},
+  { requireSignatures = true, substitute = false, secretKeys = [] }: DestinationOptions = {},
 ): Promise<Destination> {
   const uri = parseStoreUri(text);
   if (!isCacheUri(uri)) {
@@ -44,7 +46,7 @@ export async function openDestination(
     const store = await openMachineStore(uri, context);
     const checksTrust = requireSignatures && !trusted;
     return store instanceof DaemonStore
-      ? new DaemonDestination(store, { checksTrust })
+      ? new DaemonDestination(store, { checksTrust, substitute })
       : new LocalDestination(store, { work: context.work, checksTrust });
   }
   const keys = [...(await readSecretKeys(uri)), ...secretKeys];
