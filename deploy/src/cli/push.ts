@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { addClientOptions, type ClientOptions, ClientSession, note } from './client-session.js';
 import { createVerb, usageError } from './command.js';
 import { addProgressOptions, readLines } from './copy.js';
+import { fetchOidcToken, serverOfCache } from './oidc-token.js';
 import { parsePathArguments } from './path-arguments.js';
 import { createProgress, type ProgressOptions } from './progress.js';
 import {
@@ -18,6 +19,7 @@ import {
 interface PushOptions extends ClientOptions, ProgressOptions, PublishOptions {
   readonly recursive: boolean;
   readonly stdin?: boolean;
+  readonly oidc?: true;
 }
 
 export function createCommand(): Command {
@@ -37,19 +39,25 @@ export function createCommand(): Command {
         'nix-build | larder push file:///srv/cache --stdin --secret-key-file ./key.secret',
         'publish what was just built to a directory, signed with a key of your own',
       ],
+      [
+        'larder push --oidc https://cache.example.org/main ./result',
+        'from a job on GitHub or GitLab, without a stored secret',
+      ],
     ],
   })
     .argument('<cache>', 'http(s)://HOST/CACHE of a Larder server, or any cache that takes uploads')
     .argument('[path...]', 'store paths, their hash parts, or links to them')
     .option('--no-recursive', 'only the paths themselves, not what they refer to')
-    .option('--stdin', 'read paths from standard input, one a line');
+    .option('--stdin', 'read paths from standard input, one a line')
+    .option('--oidc', "log in with this CI job's ID token: GitHub's, or that in LARDER_ID_TOKEN");
   return addProgressOptions(addPublishOptions(addClientOptions(push))).action(runPush);
 }
 
 async function runPush(cache: string, paths: string[], options: PushOptions): Promise<void> {
   requireCache(cache);
   if (paths.length === 0 && options.stdin !== true) throw usageError('name at least one path');
-  await using session = await ClientSession.open(options);
+  const token = options.oidc === true ? await fetchOidcToken(serverOfCache(cache)) : undefined;
+  await using session = await ClientSession.open(options, token);
   const { signal } = session;
   const jobs = parseJobs(options, session);
   await using upstreams = await openUpstreams(options, session);
