@@ -6,14 +6,14 @@ import {
   realisationKey,
 } from '@larder/signing/realisation';
 import type { StorePath } from '@larder/signing/store-path';
-import type { TrustedKeys } from '@larder/signing/trust';
+import type { Trust } from '@larder/signing/trust';
 import type { BinaryCache } from '@larder/substituter/binary-cache/binary-cache';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 
 export interface RealisationSourceOptions {
   readonly store: LocalStore;
   readonly caches: readonly BinaryCache[];
-  readonly trusted: TrustedKeys;
+  readonly trusted: Trust;
   readonly requireSignatures: boolean;
   readonly onNote: (text: string) => void;
   readonly signal?: AbortSignal;

@@ -64,8 +64,8 @@ export async function resolveDerivation(
 /** Outputs that only waited for their inputs' paths get their own. */
 function nameDeferredOutputs(derivation: Derivation, { storeDir }: LocalStore): Derivation {
   if (![...derivation.outputs.values()].some(({ type }) => type === 'deferred')) return derivation;
-  const noInputs = () => ({ kind: 'regular', hashes: new Map() }) as const;
-  const paths = computeOutputPaths(derivation, storeDir, noInputs)!;
+  const inputModulo = () => ({ kind: 'regular', hashes: new Map() }) as const;
+  const paths = computeOutputPaths(derivation, storeDir, { inputModulo })!;
   const env = new Map(derivation.env);
   const outputs = new Map<string, DerivationOutput>();
   for (const [name, output] of derivation.outputs) {

@@ -22,6 +22,7 @@ export interface QuickModule {
 /** Every verb of the executable, in the order `larder --help` shows. */
 export const verbs: Readonly<Record<string, Verb>> = {
   serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
+  proxy: { summary: 'serve many caches as one, to stock Nix', load: () => import('./proxy.js') },
   cache: { summary: "make and configure a server's caches", load: () => import('./cache.js') },
   pin: { summary: 'keep paths of a cache under a name', load: () => import('./pin.js') },
   token: { summary: "make and revoke a server's tokens", load: () => import('./token.js') },
@@ -44,6 +45,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
   sign: { summary: 'sign paths with your own key', load: () => import('./sign.js') },
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
+  trust: { summary: 'explain whose signatures count', load: () => import('./trust.js') },
   'why-depends': { summary: 'show why a path needs another', load: () => import('./why-depends.js') },
   diff: { summary: 'show what changed between two closures', load: () => import('./diff.js') },
   du: { summary: 'show what makes a closure or store big', load: () => import('./du.js') },
