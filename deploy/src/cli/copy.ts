@@ -117,6 +117,7 @@ export async function copyFrom(
   }
 }
 
-async function readLines(): Promise<string[]> {
+/** Standard input, a line an element. */
+export async function readLines(): Promise<string[]> {
   return (await text(process.stdin)).split('\n').filter((line) => line !== '');
 }
