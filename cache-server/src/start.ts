@@ -30,12 +30,16 @@ import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
+import { UsageRecorder } from './usage/usage-recorder.js';
+import { Sessions } from './web/sessions.js';
 
 /** A server that runs. */
 export interface RunningServer {
   /** `http://host:port`, as bound. */
   readonly url: string;
   readonly bootstrapped: Bootstrapped;
+  /** Writes down what was counted of the use of caches, without waiting for the next time it would. */
+  flushUsage(): Promise<void>;
   /** Stops gracefully: requests in flight finish, within the configured deadline. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -47,6 +51,7 @@ export interface Foundation extends AsyncDisposable {
   readonly storage: ObjectStorage;
   readonly database: Database;
   readonly caches: CacheDirectory;
+  readonly seal: KeySeal;
 }
 
 /**
@@ -74,6 +79,7 @@ export async function openFoundation(
       storage,
       database,
       caches: new CacheDirectory({ database, storage, seal, keyDirectory }),
+      seal,
       async [Symbol.asyncDispose]() {
         await database[Symbol.asyncDispose]();
         await storage[Symbol.asyncDispose]();
@@ -122,7 +128,15 @@ async function serve(
   });
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
-  const services = assemble(foundation, { reader, tokenUse, metrics, traces, isStopping: () => isStopping });
+  const usage = new UsageRecorder(foundation);
+  const services = assemble(foundation, {
+    reader,
+    tokenUse,
+    usage,
+    metrics,
+    traces,
+    isStopping: () => isStopping,
+  });
   if (metrics !== undefined) measureQueues(metrics, services, reader);
   const sweeper = Sweeper.start(foundation);
   const metricsServer = await listenForMetrics(services);
@@ -138,13 +152,19 @@ async function serve(
     await metricsServer?.close();
     await sweeper.stop();
     await tokenUse.stop();
+    await usage.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     await traces?.[Symbol.asyncDispose]();
     logger.info('stopped');
   };
   let stopped: Promise<void> | undefined;
-  return { url: server.url, bootstrapped, close: () => (stopped ??= stop()) };
+  return {
+    url: server.url,
+    bootstrapped,
+    flushUsage: () => usage.flush(),
+    close: () => (stopped ??= stop()),
+  };
 }
 
 function assemble(
@@ -152,13 +172,14 @@ function assemble(
   parts: {
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
+    readonly usage: UsageRecorder;
     readonly metrics: Metrics | undefined;
     readonly traces: Traces | undefined;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, metrics, traces, isStopping } = parts;
-  const { config, logger, storage, database, caches } = foundation;
+  const { reader, tokenUse, usage, metrics, traces, isStopping } = parts;
+  const { config, logger, storage, database, caches, seal } = foundation;
   const nars = new NarStore({
     database,
     storage,
@@ -187,6 +208,10 @@ function assemble(
     metrics,
     traces,
     pins: new Pins({ database, storage }),
+    usage,
+    sessions: new Sessions(database, seal.deriveKey('sessions'), {
+      isSecure: config.public_url?.startsWith('https:') ?? false,
+    }),
     isStopping,
   };
 }

@@ -15,6 +15,8 @@ import type { SideFiles } from '../publish/side-files.js';
 import type { StockPublisher } from '../publish/stock-publisher.js';
 import type { NarInfoCache } from '../read/narinfo-cache.js';
 import type { ObjectStorage } from '../storage/storage.js';
+import type { UsageRecorder } from '../usage/usage-recorder.js';
+import type { Sessions } from '../web/sessions.js';
 
 /** What routes are made of. */
 export interface Services {
@@ -33,6 +35,8 @@ export interface Services {
   readonly sideFiles: SideFiles;
   readonly realisations: Realisations;
   readonly pins: Pins;
+  readonly usage: UsageRecorder;
+  readonly sessions: Sessions;
   /** Absent where they are turned off. */
   readonly metrics: Metrics | undefined;
   readonly traces: Traces | undefined;
