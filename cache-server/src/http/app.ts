@@ -3,6 +3,7 @@ import { isServerAdmin } from '../auth/access.js';
 import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
+import { closureRoutes } from './closure-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
 import { readRoutes } from './read-routes.js';
@@ -21,6 +22,7 @@ export function allRoutes(services: Services): Route[] {
     ...cacheRoutes(services),
     ...tokenRoutes(services),
     ...uploadRoutes(services),
+    ...closureRoutes(services),
     ...readRoutes(services),
     ...stockRoutes(services),
   ];

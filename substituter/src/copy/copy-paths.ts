@@ -2,6 +2,7 @@ import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { checkTrust, type TrustedKeys } from '@larder/signing/trust';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
+import { ClosureWalkHint } from '../binary-cache/narinfo-walk.js';
 import { resolveClosure } from '../closure.js';
 import type { FoundPath, SourceSet } from '../source-set.js';
 import type { PathSource } from '../store.js';
@@ -29,7 +30,7 @@ export interface CopyOptions {
 export type TrustedSourceOptions = Pick<
   CopyOptions,
   'sources' | 'destination' | 'trusted' | 'requireSignatures' | 'signal'
->;
+> & { readonly walk?: ClosureWalkHint };
 
 export interface CopyResult {
   /** Paths that were copied, references first. */
@@ -62,7 +63,9 @@ export async function copyPaths(roots: Iterable<StorePath>, options: CopyOptions
 export async function planCopy(roots: Iterable<StorePath>, options: CopyOptions): Promise<FoundPath[]> {
   const { destination, signal } = options;
   const plan = await resolveClosure(roots, {
-    find: (path) => findTrusted(path, new Set(), options),
+    find: (path, walk) =>
+      findTrusted(path, new Set(), { ...options, ...(options.recursive ? { walk } : {}) }),
+    walk: new ClosureWalkHint(async () => (await destination.queryKnown?.()) ?? []),
     filter: (paths) => destination.queryMissing(paths, signal),
     recursive: options.recursive,
     concurrency: options.queries,
@@ -79,12 +82,12 @@ export async function planCopy(roots: Iterable<StorePath>, options: CopyOptions)
 export async function findTrusted(
   path: StorePath,
   unwanted: ReadonlySet<PathSource>,
-  { sources, destination, trusted, requireSignatures, signal }: TrustedSourceOptions,
+  { sources, destination, trusted, requireSignatures, signal, walk }: TrustedSourceOptions,
 ): Promise<FoundPath | undefined> {
   const except = new Set(unwanted);
   let refusal: Error | undefined;
   for (;;) {
-    const found = await sources.find(path, { except, signal });
+    const found = await sources.find(path, { except, signal, walk });
     if (found === undefined) {
       if (refusal !== undefined) throw refusal;
       return undefined;

@@ -25,6 +25,8 @@ export interface Destination {
   readonly checksTrust: boolean;
   /** Of these paths, those that are not there. */
   queryMissing(paths: readonly StorePath[], signal?: AbortSignal): Promise<ReadonlySet<StorePath>>;
+  /** Paths that are there with all they refer to, as far as that is cheap to say: need not be complete. */
+  queryKnown?(): Promise<Iterable<StorePath>>;
   receive(found: FoundPath, options: ReceiveOptions): Promise<Reception>;
   /** Makes received paths visible; `infos` are sorted, references first. */
   commit(infos: readonly PathInfo[], signal?: AbortSignal): Promise<void>;

@@ -41,6 +41,10 @@ export class LocalDestination implements Destination {
     return this.#store.queryMissing(paths, signal);
   }
 
+  queryKnown(): Promise<StorePath[]> {
+    return this.#store.queryAllValidPaths();
+  }
+
   async receive(found: FoundPath, { onBytes, signal }: ReceiveOptions): Promise<Reception> {
     const staged = await this.#store.tryStage(found.info.storePath);
     if (staged === undefined) return 'present';
