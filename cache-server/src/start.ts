@@ -13,6 +13,7 @@ import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
 import { NarReader } from './nars/nar-reader.js';
 import { NarStore } from './nars/nar-store.js';
+import { Pins } from './pins/pins.js';
 import { Publisher } from './publish/publisher.js';
 import { Realisations } from './publish/realisations.js';
 import { SideFiles } from './publish/side-files.js';
@@ -145,6 +146,7 @@ function assemble(
     stock: new StockPublisher({ database, nars, publisher, logger }),
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
+    pins: new Pins({ database, storage }),
     isStopping,
   };
 }

@@ -1,5 +1,6 @@
 import { homedir, userInfo } from 'node:os';
 import { normalize } from 'node:path';
+import { splitWords } from './daemon/ssh-target.js';
 import { type Assignment, parseNixConf, readNixConf } from './settings/nix-conf.js';
 import { type NixDirectories, Settings, type Sourced } from './settings/settings.js';
 
@@ -74,4 +75,9 @@ function homeDirectory(environment: Environment): string {
 
 function withoutTrailingSlash(path: string): string {
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+/** Arguments for ssh from `NIX_SSHOPTS`. */
+export function readSshOptions(environment: Environment = process.env): string[] {
+  return splitWords(environment.NIX_SSHOPTS ?? '');
 }

@@ -6,8 +6,12 @@ import { BinaryCache } from './binary-cache/binary-cache.js';
 import type { CacheFiles } from './binary-cache/cache-files.js';
 import { FileCacheFiles } from './binary-cache/file-cache-files.js';
 import { HttpCacheFiles } from './binary-cache/http-cache-files.js';
+import { readSshOptions } from './config.js';
+import { SocketTransport } from './daemon/daemon-channel.js';
 import { DaemonPool } from './daemon/daemon-pool.js';
 import { DaemonStore } from './daemon/daemon-store.js';
+import type { SshTarget } from './daemon/ssh-target.js';
+import { SshTransport } from './daemon/ssh-transport.js';
 import type { HttpClient } from './http/http-client.js';
 import { findStoreLayout, isWritable } from './local-store/layout.js';
 import { LocalStore, type LocalStoreOptions, localStoreOptions } from './local-store/local-store.js';
@@ -26,7 +30,8 @@ export interface OpenContext {
 }
 
 export type LocalStoreUri = Extract<StoreUri, { readonly kind: 'local' | 'auto' | 'daemon' }>;
-export type CacheUri = Exclude<StoreUri, LocalStoreUri>;
+export type SshStoreUri = Extract<StoreUri, { readonly kind: 'ssh-ng' }>;
+export type CacheUri = Exclude<StoreUri, LocalStoreUri | SshStoreUri>;
 
 export function isCacheUri(uri: StoreUri): uri is CacheUri {
   return uri.kind === 'file' || uri.kind === 'http' || uri.kind === 's3';
@@ -70,13 +75,14 @@ export async function openCacheFiles(uri: CacheUri, { settings, http }: OpenCont
 }
 
 /**
- * Opens a store on this machine: directly where it may be written, else through Nix's daemon. `auto` chooses as Nix
- * does; `local` and `daemon` insist.
+ * Opens a machine's store: directly where it may be written, else through Nix's daemon. `auto` chooses as Nix
+ * does; `local` and `daemon` insist; `ssh-ng` is another machine's.
  */
 export async function openMachineStore(
-  uri: LocalStoreUri,
+  uri: LocalStoreUri | SshStoreUri,
   context: OpenContext,
 ): Promise<LocalStore | DaemonStore> {
+  if (uri.kind === 'ssh-ng') return openSshStore(uri, context);
   return needsDaemon(uri, context.settings) ? openDaemonStore(uri, context) : openLocalStore(uri, context);
 }
 
@@ -105,9 +111,46 @@ const daemonConnections = 8;
 
 function openDaemonStore(uri: LocalStoreUri, { settings, onLog }: OpenContext): DaemonStore {
   const socket = uri.kind === 'daemon' ? uri.socket : undefined;
-  const pool = new DaemonPool(socket ?? settings.directories.daemonSocket.value, {
+  const pool = new DaemonPool(new SocketTransport(socket ?? settings.directories.daemonSocket.value), {
     connections: daemonConnections,
     onLog,
   });
   return new DaemonStore(pool, { storeDir: new StoreDir(settings.directories.storeDir.value) });
+}
+
+/** Opens another machine's store. The machine is first reached by the first request. */
+async function openSshStore(uri: SshStoreUri, { settings, onLog }: OpenContext): Promise<DaemonStore> {
+  const { parameters, host, user, port } = uri;
+  const target: SshTarget = {
+    host,
+    user,
+    port,
+    keyFile: parameters.get('ssh-key'),
+    hostKey: hostKeyParameter(uri),
+    compress: flagParameter(uri, 'compress'),
+    options: readSshOptions(),
+  };
+  const transport = new SshTransport(target, {
+    program: parameters.get('remote-program'),
+    remoteStore: parameters.get('remote-store'),
+    onLog,
+  });
+  // Each connection is a login: as in Nix, one unless told otherwise.
+  const connections = Math.max(1, countParameter(uri, 'max-connections') ?? 1);
+  return new DaemonStore(new DaemonPool(transport, { connections, onLog }), {
+    storeDir: new StoreDir(parameters.get('store') ?? settings.directories.storeDir.value),
+    uri: formatStoreUri(uri),
+  });
+}
+
+/** The text of the host's public key: its type and the key itself, and nothing that ssh would read as more. */
+function hostKeyParameter(uri: SshStoreUri): string | undefined {
+  const encoded = uri.parameters.get('base64-ssh-public-host-key');
+  if (encoded === undefined) return undefined;
+  const key = /^[a-z0-9@.-]+ [A-Za-z0-9+/=]+/.exec(Buffer.from(encoded, 'base64').toString('latin1'))?.[0];
+  if (key !== undefined) return key;
+  throw new LarderError(
+    'store-uri-invalid',
+    `base64-ssh-public-host-key of ${formatStoreUri(uri)} is no key: give the base64 of a line such as 'ssh-ed25519 AAAA…'`,
+  );
 }

@@ -16,6 +16,7 @@ test('the forms Nix takes are told apart', () => {
     ['http://h:1/main', 'http'],
     ['https://h', 'http'],
     ['s3://bucket?endpoint=h:9', 's3'],
+    ['ssh-ng://h', 'ssh-ng'],
   ] as const;
   for (const [text, kind] of kinds) assert.equal(parseStoreUri(text, '/cwd').kind, kind, text);
 });
@@ -39,6 +40,33 @@ test('a bucket may have a prefix', () => {
   assert.ok(uri.kind === 's3');
   assert.deepEqual([uri.bucket, uri.prefix], ['bucket', 'some/prefix']);
   assert.equal(formatStoreUri(uri), 's3://bucket/some/prefix');
+});
+
+test('another machine has a host, and perhaps a user and a port; nothing that ssh takes for an option', () => {
+  for (const [text, host, user, port] of [
+    ['ssh-ng://h', 'h', undefined, undefined],
+    ['ssh-ng://root@h.example.org:2222', 'h.example.org', 'root', 2222],
+    ['ssh-ng://[fe80::1%eth0]:22/', 'fe80::1%eth0', undefined, 22],
+    ['ssh-ng://me@[::1]?compress=true', '::1', 'me', undefined],
+  ] as const) {
+    const uri = parseStoreUri(text);
+    assert.ok(uri.kind === 'ssh-ng');
+    assert.deepEqual([uri.host, uri.user, uri.port], [host, user, port]);
+    assert.equal(formatStoreUri(uri), text.replace(/\/?(\?.*)?$/, ''));
+  }
+  for (const text of [
+    'ssh-ng://',
+    'ssh-ng://-oProxyCommand=x',
+    'ssh-ng://-x@h',
+    'ssh-ng://h:x',
+    'ssh-ng://h/p',
+    'ssh-ng://h?root=/',
+  ])
+    assert.throws(
+      () => parseStoreUri(text),
+      (error) => hasCode(error, 'store-uri-invalid'),
+      text,
+    );
 });
 
 test('parameters are decoded, and flags read as Nix reads them', () => {

@@ -12,6 +12,13 @@ export type StoreUri =
   | { readonly kind: 'file'; readonly directory: string; readonly parameters: StoreParameters }
   | { readonly kind: 'http'; readonly url: URL; readonly parameters: StoreParameters }
   | {
+      readonly kind: 'ssh-ng';
+      readonly host: string;
+      readonly user?: string;
+      readonly port?: number;
+      readonly parameters: StoreParameters;
+    }
+  | {
       readonly kind: 's3';
       readonly bucket: string;
       readonly prefix: string;
@@ -61,6 +68,22 @@ const s3Parameters = [
   'buffer-size',
 ];
 
+const sshParameters = [
+  'ssh-key',
+  'base64-ssh-public-host-key',
+  'compress',
+  'remote-program',
+  'remote-store',
+  'max-connections',
+  'max-connection-age',
+  'store',
+  'priority',
+  'want-mass-query',
+  'trusted',
+  'path-info-cache-size',
+  'system-features',
+];
+
 /** The parameters Nix and Larder know for each kind of store. */
 const knownParameters: Readonly<Record<StoreUri['kind'], readonly string[]>> = {
   local: localParameters,
@@ -69,11 +92,12 @@ const knownParameters: Readonly<Record<StoreUri['kind'], readonly string[]>> = {
   file: cacheParameters,
   http: [...cacheParameters, 'token-file'],
   s3: s3Parameters,
+  'ssh-ng': sshParameters,
 };
 
 /**
  * Reads a store URI as Nix does: `local`, `auto`, `daemon`, `/some/root` (a chroot store), `file://DIR`,
- * `http(s)://…` and `s3://bucket`, each with `?parameter=value`. Relative directories are taken from `cwd`.
+ * `http(s)://…`, `s3://bucket` and `ssh-ng://[USER@]HOST[:PORT]`, each with `?parameter=value`. Relative directories are taken from `cwd`.
  * Throws `store-uri-invalid` for anything else and for parameters the store would silently ignore.
  */
 export function parseStoreUri(text: string, cwd: string = process.cwd()): StoreUri {
@@ -84,7 +108,7 @@ export function parseStoreUri(text: string, cwd: string = process.cwd()): StoreU
   if (uri === undefined) {
     throw new LarderError(
       'store-uri-invalid',
-      `"${text}" is not a store. Give local, local?root=DIR, daemon, file://DIR, http://…, https://… or s3://BUCKET.`,
+      `"${text}" is not a store. Give local, local?root=DIR, daemon, file://DIR, http://…, https://…, s3://BUCKET or ssh-ng://HOST.`,
       { fields: { uri: text } },
     );
   }
@@ -107,6 +131,8 @@ function parseBase(base: string, parameters: StoreParameters, cwd: string): Stor
       if (bucket === '') return undefined;
       return { kind: 's3', bucket, prefix: prefix.filter((part) => part !== '').join('/'), parameters };
     }
+    case 'ssh-ng':
+      return parseSshAuthority(base.slice(9), parameters);
     case 'local':
     case 'unix': {
       const root = base.slice(scheme.length + 3);
@@ -121,6 +147,23 @@ function parseBase(base: string, parameters: StoreParameters, cwd: string): Stor
     default:
       return undefined;
   }
+}
+
+/** `[USER@]HOST[:PORT]`, a host in brackets where it has colons. A leading dash would be an option to ssh. */
+function parseSshAuthority(text: string, parameters: StoreParameters): StoreUri | undefined {
+  const [, user, bracketed, plain, port] =
+    /^(?:([^@/-][^@/]*)@)?(?:\[([0-9a-f:.]+(?:%\w+)?)\]|([^@/:[\]-][^@/:[\]]*))(?::(\d{1,5}))?\/?$/i.exec(
+      text,
+    ) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined) return undefined;
+  return {
+    kind: 'ssh-ng',
+    host,
+    ...(user === undefined ? {} : { user }),
+    ...(port === undefined ? {} : { port: Number(port) }),
+    parameters,
+  };
 }
 
 /** The URL that file names are appended to: no query, no fragment, a final slash. */
@@ -194,6 +237,11 @@ export function formatStoreUri(uri: StoreUri): string {
     case 'local': {
       const root = uri.parameters.get('root');
       return root === undefined ? 'local' : `local?root=${root}`;
+    }
+    case 'ssh-ng': {
+      const host = uri.host.includes(':') ? `[${uri.host}]` : uri.host;
+      const user = uri.user === undefined ? '' : `${uri.user}@`;
+      return `ssh-ng://${user}${host}${uri.port === undefined ? '' : `:${uri.port}`}`;
     }
     case 'auto':
     case 'daemon':

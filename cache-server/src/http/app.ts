@@ -6,6 +6,7 @@ import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { closureRoutes } from './closure-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
+import { pinRoutes } from './pin-routes.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
 import type { CacheRoute, OpenRoute, Route, RouteContext, RouteEnvironment, ServerRoute } from './route.js';
@@ -20,6 +21,7 @@ export function allRoutes(services: Services): Route[] {
     ...healthRoutes(services),
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
+    ...pinRoutes(services),
     ...tokenRoutes(services),
     ...uploadRoutes(services),
     ...closureRoutes(services),

@@ -8,6 +8,7 @@ import { LarderError } from '@larder/signing/errors';
 import type { Client } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
+import type { LocalStoreUri } from '@larder/substituter/open-store';
 import type { Settings } from '@larder/substituter/settings/settings';
 import { parseStoreUri, type StoreUri } from '@larder/substituter/store-uri';
 
@@ -67,7 +68,7 @@ export async function runOnMachine(
     realStoreDir: surroundings.realStoreDir,
     openStore: async () => {
       const uri = storeUri(settings);
-      if (uri === undefined || uri.kind === 'file' || uri.kind === 'http' || uri.kind === 's3') {
+      if (uri === undefined || !isOnThisMachine(uri)) {
         throw new LarderError(
           'store-unusable',
           `cannot instantiate into '${settings.get('store')}': evaluation needs a store on this machine`,
@@ -100,6 +101,10 @@ export async function runOnMachine(
     await services.close();
     await client?.[Symbol.asyncDispose]();
   }
+}
+
+function isOnThisMachine(uri: StoreUri): uri is LocalStoreUri {
+  return uri.kind === 'local' || uri.kind === 'daemon' || uri.kind === 'auto';
 }
 
 /** Whether a store with this state is for us to write, rather than for Nix's daemon. */

@@ -16,6 +16,7 @@ export interface Verb {
 export const verbs: Readonly<Record<string, Verb>> = {
   serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
   cache: { summary: "make and configure a server's caches", load: () => import('./cache.js') },
+  pin: { summary: 'keep paths of a cache under a name', load: () => import('./pin.js') },
   token: { summary: "make and revoke a server's tokens", load: () => import('./token.js') },
   admin: { summary: "look after a server's database and storage", load: () => import('./admin.js') },
   build: { summary: 'realise derivations: fetch or build', load: () => import('./build.js') },

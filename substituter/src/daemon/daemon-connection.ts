@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
 import { LarderError } from '@larder/signing/errors';
+import type { DaemonChannel, DaemonTransport } from './daemon-channel.js';
 import { protocolError, WireReader, WireWriter } from './wire.js';
 
 const CLIENT_MAGIC = 0x6e697863;
@@ -49,47 +49,37 @@ export interface DaemonOptions {
  */
 export class DaemonConnection {
   readonly reader: WireReader;
-  readonly #socket: Socket;
+  readonly #channel: DaemonChannel;
   readonly #options: DaemonOptions;
   #minor = OUR_MINOR;
   #broken = false;
 
-  private constructor(socket: Socket, options: DaemonOptions) {
-    this.#socket = socket;
+  private constructor(channel: DaemonChannel, options: DaemonOptions) {
+    this.#channel = channel;
     this.#options = options;
-    this.reader = new WireReader(socket as AsyncIterable<Buffer>);
+    this.reader = new WireReader(channel.input);
   }
 
   /**
    * Connects and shakes hands.
    * @throws `daemon-unreachable`, `daemon-too-old`, `daemon-protocol`
    */
-  static async open(socketPath: string, options: DaemonOptions = {}): Promise<DaemonConnection> {
-    const socket = connect(socketPath);
-    try {
-      await once(socket, 'connect');
-    } catch (error) {
-      throw new LarderError(
-        'daemon-unreachable',
-        `the Nix daemon does not answer at ${socketPath}; start it, or use the store directly with 'local'`,
-        { cause: error, fields: { socket: socketPath } },
-      );
-    }
-    // Errors surface where the socket is read or written.
-    socket.on('error', () => {});
-    const connection = new DaemonConnection(socket, options);
-    try {
-      await connection.#shakeHands();
-      return connection;
-    } catch (error) {
-      connection.close();
-      throw error;
+  static async open(transport: DaemonTransport, options: DaemonOptions = {}): Promise<DaemonConnection> {
+    for (;;) {
+      const connection = new DaemonConnection(await transport.open(), options);
+      try {
+        await connection.#explaining(() => connection.#shakeHands());
+        return connection;
+      } catch (error) {
+        connection.close();
+        if (!(error instanceof LarderError && transport.hasAlternative?.(error))) throw error;
+      }
     }
   }
 
   /** Whether another request can follow: an exchange that broke off leaves the two sides out of step. */
   get usable(): boolean {
-    return !this.#broken && !this.#socket.destroyed;
+    return !this.#broken && !this.#channel.output.destroyed;
   }
 
   /** Sends a request and gives the reader placed at its answer. @throws `daemon-refused` with the daemon's message */
@@ -130,19 +120,29 @@ export class DaemonConnection {
   }
 
   close(): void {
-    this.#socket.destroy();
+    this.#channel.close();
   }
 
   /** Refusals leave the two sides in step; anything else does not. */
   async #guard<Answer>(exchange: () => Promise<Answer>): Promise<Answer> {
     try {
-      return await exchange();
+      return await this.#explaining(exchange);
     } catch (error) {
       if (!(error instanceof LarderError && error.code === 'daemon-refused')) {
         this.#broken = true;
         this.close();
       }
       throw error;
+    }
+  }
+
+  /** An end of the stream says little by itself: the channel may know why. */
+  async #explaining<Answer>(exchange: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await exchange();
+    } catch (error) {
+      const known = error instanceof LarderError && error.code === 'daemon-disconnected';
+      throw known ? await this.#channel.explain(error) : error;
     }
   }
 
@@ -188,10 +188,10 @@ export class DaemonConnection {
     for await (const chunk of payload) {
       if (refused()) return false;
       if (chunk.length === 0) continue;
-      this.#socket.cork();
-      this.#socket.write(new WireWriter().number(chunk.length).finish());
+      this.#channel.output.cork();
+      this.#channel.output.write(new WireWriter().number(chunk.length).finish());
       const sent = this.#send(chunk);
-      this.#socket.uncork();
+      this.#channel.output.uncork();
       await sent;
     }
     await this.#send(new WireWriter().number(0).finish());
@@ -200,13 +200,14 @@ export class DaemonConnection {
 
   /** Waits while the daemon is behind, so that no stream piles up here. */
   async #send(bytes: Uint8Array): Promise<void> {
-    if (this.#socket.destroyed)
+    const { output } = this.#channel;
+    if (output.destroyed)
       throw new LarderError('daemon-disconnected', 'the Nix daemon closed the connection');
-    if (this.#socket.write(bytes)) return;
+    if (output.write(bytes)) return;
     const settled = new AbortController();
     try {
       const { signal } = settled;
-      await Promise.race([once(this.#socket, 'drain', { signal }), once(this.#socket, 'close', { signal })]);
+      await Promise.race([once(output, 'drain', { signal }), once(output, 'close', { signal })]);
     } finally {
       // Takes the other listener away.
       settled.abort();

@@ -1,8 +1,9 @@
+import type { DaemonTransport } from './daemon-channel.js';
 import { DaemonConnection, type DaemonOptions } from './daemon-connection.js';
 
 /** Keeps connections to one daemon, a bounded number, each lent to one request at a time. */
 export class DaemonPool {
-  readonly #socketPath: string;
+  readonly #transport: DaemonTransport;
   readonly #limit: number;
   readonly #options: DaemonOptions;
   readonly #idle: DaemonConnection[] = [];
@@ -10,10 +11,10 @@ export class DaemonPool {
   #lent = 0;
 
   constructor(
-    socketPath: string,
+    transport: DaemonTransport,
     { connections, ...options }: DaemonOptions & { readonly connections: number },
   ) {
-    this.#socketPath = socketPath;
+    this.#transport = transport;
     this.#limit = connections;
     this.#options = options;
   }
@@ -34,7 +35,7 @@ export class DaemonPool {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop())
       if (idle.usable) return idle;
     try {
-      return await DaemonConnection.open(this.#socketPath, this.#options);
+      return await DaemonConnection.open(this.#transport, this.#options);
     } catch (error) {
       this.#release();
       throw error;

@@ -20,6 +20,7 @@ export type ComponentName =
   | 'compressors'
   | 'load'
   | 'sandbox'
+  | 'ssh'
   | 'example'
   | 'machine';
 
