@@ -27,7 +27,7 @@ test('narinfos are told apart wherever chunks are cut, and an answer that broke 
   const whole = Buffer.from(texts.map((text) => `${text}\n`).join('') + formatNarInfosEnd(2));
   const read = async (bytes: Uint8Array, size: number): Promise<string[]> => {
     const found: string[] = [];
-    for await (const text of parseNarInfos(cut(bytes, size))) found.push(text);
+    for await (const text of parseNarInfos(cut(bytes, [size]))) found.push(text);
     return found;
   };
   for (const size of [1, 7, 1000]) assert.deepEqual(await read(whole, size), texts);

@@ -56,12 +56,12 @@ describe('closures from a Larder server', () => {
     await using server = await TestServer.start();
     await using client = TestClient.create();
     await using scratch = await makeScratch('closure');
-    const paths = chain(40);
+    const paths = chain(16);
     await publish(server, paths);
     const job = { from: [`${server.url}/main`], to: `local?root=${scratch.join('store')}` };
     for (const [top, fresh] of [
-      [paths[19]!, 20],
-      [paths[39]!, 20],
+      [paths[7]!, 8],
+      [paths[15]!, 8],
     ] as const) {
       const requests = await requestsDuring(async () => {
         const { copied } = await client.copy([top.storePath], job);
