@@ -4,6 +4,7 @@ import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { closureRoutes } from './closure-routes.js';
+import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
 import { pinRoutes } from './pin-routes.js';
@@ -19,6 +20,7 @@ import { uploadRoutes } from './upload-routes.js';
 export function allRoutes(services: Services): Route[] {
   return [
     ...healthRoutes(services),
+    ...documentRoutes(() => allRoutes(services)),
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
     ...pinRoutes(services),
