@@ -151,7 +151,7 @@ function assemble(
   };
 }
 
-async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
+export async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
   if (storage.engine === 'disk') return DiskStorage.open(resolve(data, storage.path ?? 'storage'));
   const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = storage;
   return new S3Storage({
