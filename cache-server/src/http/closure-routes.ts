@@ -5,13 +5,25 @@ import { readJson } from './json.js';
 import type { CacheRoute } from './route.js';
 import { sendStream } from './send.js';
 import type { Services } from './services.js';
+import { narInfosRequest } from './wire-schemas.js';
 
 /** Narinfos by the thousand: whole closures, or a batch; the wire types are in signing's `download.ts`. */
 export function closureRoutes({ config, database }: Services): CacheRoute[] {
-  const narInfos = (path: string, recursive: boolean): CacheRoute => ({
+  const narInfos = (path: string, summary: string, recursive: boolean): CacheRoute => ({
     method: 'POST',
     path,
     access: ['pull'],
+    about: {
+      summary,
+      group: 'fetching',
+      body: { json: narInfosRequest },
+      answers: {
+        200: {
+          what: 'Narinfos, each followed by an empty line, and at last `END` and their number',
+          type: NARINFOS_TYPE,
+        },
+      },
+    },
     async handle(context, { cache }) {
       const request = parseNarInfosRequest(await readJson(context, config));
       const { incoming, outgoing } = context.env;
@@ -28,7 +40,10 @@ export function closureRoutes({ config, database }: Services): CacheRoute[] {
       });
     },
   });
-  return [narInfos('/api/v1/caches/:cache/closure', true), narInfos('/api/v1/caches/:cache/narinfos', false)];
+  return [
+    narInfos('/api/v1/caches/:cache/closure', 'Narinfos of paths and of all they refer to', true),
+    narInfos('/api/v1/caches/:cache/narinfos', 'Narinfos of paths', false),
+  ];
 }
 
 /** Characters sent at a time. */

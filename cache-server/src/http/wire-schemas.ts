@@ -65,3 +65,13 @@ export const errorBody = z
     }),
   })
   .meta({ id: 'Error' }) satisfies z.ZodType<ErrorBody>;
+
+export const narInfosRequest = z
+  .object({
+    hashParts: z.array(z.string()).readonly().meta({ description: '32 characters each' }),
+    have: z
+      .string()
+      .exactOptional()
+      .meta({ description: 'The first 8 characters of the hash part of each path not to be sent, joined' }),
+  })
+  .meta({ id: 'NarInfosRequest' });
