@@ -70,6 +70,17 @@ const uploads = z
   })
   .prefault({});
 
+const deltas = z
+  .strictObject({
+    enabled: z.boolean().default(true),
+    max_nar: byteSize.prefault('128 MiB'),
+    workers: z.int().min(1).max(256).optional(),
+    memory: byteSize.prefault('768 MiB'),
+    keep: duration.prefault('30 d'),
+    max_size: byteSize.prefault('10 GiB'),
+  })
+  .prefault({});
+
 const metrics = z
   .strictObject({ enabled: z.boolean().default(true), listen: listenAddress.optional() })
   .prefault({});
@@ -98,6 +109,7 @@ export const configSchema = z.strictObject({
   limits,
   timeouts,
   uploads,
+  deltas,
   keys,
   metrics,
   traces,

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AuditLog } from './audit/audit-log.js';
@@ -9,6 +10,8 @@ import { CacheDirectory } from './caches/cache-directory.js';
 import { KeySeal } from './caches/key-seal.js';
 import type { ServerConfig } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
+import { DeltaMaker } from './deltas/delta-maker.js';
+import { DeltaStore } from './deltas/delta-store.js';
 import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
@@ -120,7 +123,15 @@ async function serve(
   });
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
-  const services = assemble(foundation, { reader, tokenUse, metrics, traces, isStopping: () => isStopping });
+  const maker = createDeltaMaker(foundation);
+  const services = assemble(foundation, {
+    reader,
+    tokenUse,
+    maker,
+    metrics,
+    traces,
+    isStopping: () => isStopping,
+  });
   if (metrics !== undefined) measureQueues(metrics, services, reader);
   const sweeper = Sweeper.start(foundation);
   const metricsServer = await listenForMetrics(services);
@@ -136,6 +147,7 @@ async function serve(
     await metricsServer?.close();
     await sweeper.stop();
     await tokenUse.stop();
+    await maker?.[Symbol.asyncDispose]();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     await traces?.[Symbol.asyncDispose]();
@@ -145,17 +157,26 @@ async function serve(
   return { url: server.url, bootstrapped, close: () => (stopped ??= stop()) };
 }
 
+function createDeltaMaker({ config, storage }: Foundation): DeltaMaker | undefined {
+  const { enabled, workers, memory, max_nar: maxNar } = config.deltas;
+  if (!enabled) return undefined;
+  // Half of the machine: a delta is never urgent.
+  const half = Math.ceil(availableParallelism() / 2);
+  return new DeltaMaker({ storage, workers: workers ?? half, memory, maxNar });
+}
+
 function assemble(
   foundation: Foundation,
   parts: {
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
+    readonly maker: DeltaMaker | undefined;
     readonly metrics: Metrics | undefined;
     readonly traces: Traces | undefined;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, metrics, traces, isStopping } = parts;
+  const { reader, tokenUse, maker, metrics, traces, isStopping } = parts;
   const { config, logger, storage, database, caches } = foundation;
   const nars = new NarStore({
     database,
@@ -180,6 +201,7 @@ function assemble(
     stock: new StockPublisher({ database, nars, publisher, logger }),
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
+    deltas: maker === undefined ? undefined : new DeltaStore({ database, storage, maker, logger }),
     metrics,
     traces,
     pins: new Pins({ database, storage }),

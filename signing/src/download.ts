@@ -4,12 +4,24 @@
  *
  *   `POST closureUrl`   these paths' narinfos, and those of all they refer to
  *   `POST narInfosUrl`  these paths' narinfos
+ *   `POST deltasUrl`    of which archives are there deltas to what the client has?
+ *   `POST archivesUrl`  many small archives, or deltas of them, in one answer (archive-frames)
  *
  * A server that speaks it says so with the header {@link API_HEADER} of its `nix-cache-info`.
  */
 import { LarderError } from './errors.js';
 import { isHashPart } from './store-path.js';
-import { asObject, asString, batch, describeUrl, isAbsent, malformed, strings } from './upload.js';
+import {
+  asArray,
+  asObject,
+  asSize,
+  asString,
+  batch,
+  describeUrl,
+  isAbsent,
+  malformed,
+  strings,
+} from './upload.js';
 
 /** Header of `nix-cache-info`; its value is a number that grows with what the API can do. */
 export const API_HEADER = 'larder-api';
@@ -89,4 +101,107 @@ export async function* parseNarInfos(source: AsyncIterable<Uint8Array>): AsyncGe
   }
   if (rest === formatNarInfosEnd(count)) return;
   throw new LarderError('narinfo-malformed', 'the list of narinfos broke off, or is none');
+}
+
+/** An archive the client wants, and those that it could apply a delta to, the likeliest first. Hashes are nix32 without a prefix. */
+export interface WantedDelta {
+  readonly narHash: string;
+  readonly bases: readonly string[];
+}
+
+/** `POST …/deltas`. */
+export interface DeltasRequest {
+  readonly wanted: readonly WantedDelta[];
+}
+
+/**
+ * A delta that the client may have. Without `size` it is being made: whoever asks for it waits, or gets the archive if it
+ * takes too long or comes to nothing.
+ */
+export interface DeltaOffer {
+  readonly narHash: string;
+  readonly base: string;
+  readonly size?: number;
+}
+
+export interface DeltasResponse {
+  readonly offers: readonly DeltaOffer[];
+}
+
+/** Bases a client may name for one archive. */
+export const MAX_DELTA_BASES = 8;
+
+/** An archive to send; with `base`, its delta to that will do. */
+export interface ArchiveRequest {
+  readonly narHash: string;
+  readonly base?: string;
+}
+
+/** Archives in one `POST …/archives`. */
+export const MAX_ARCHIVES = 1000;
+
+export function deltasUrl(server: string, cache: string): string {
+  return `${describeUrl(server, cache)}/deltas`;
+}
+
+export function archivesUrl(server: string, cache: string): string {
+  return `${describeUrl(server, cache)}/archives`;
+}
+
+/** Where a delta is, below a cache's root: on a Larder server, a static host or a bare bucket. */
+export function deltaPath(base: string, narHash: string): string {
+  return `delta/${base}/${narHash}.zst`;
+}
+
+/** @throws `upload-malformed` */
+export function parseDeltasRequest(value: unknown): DeltasRequest {
+  const wanted = batch(asArray(asObject(value, 'the request').wanted, 'wanted'), 'wanted');
+  return {
+    wanted: wanted.map((each, index) => {
+      const at = `wanted[${index}]`;
+      const { narHash, bases } = asObject(each, at);
+      const named = strings(bases, `${at}.bases`);
+      if (named.length > MAX_DELTA_BASES) throw malformed(`${at}.bases`, `at most ${MAX_DELTA_BASES} long`);
+      return {
+        narHash: narHashText(narHash, `${at}.narHash`),
+        bases: named.map((base, number) => narHashText(base, `${at}.bases[${number}]`)),
+      };
+    }),
+  };
+}
+
+/** @throws `upload-malformed` */
+export function parseDeltasResponse(value: unknown): DeltasResponse {
+  const offers = asArray(asObject(value, 'the answer').offers, 'offers');
+  return {
+    offers: offers.map((each, index) => {
+      const at = `offers[${index}]`;
+      const offer = asObject(each, at);
+      return {
+        narHash: narHashText(offer.narHash, `${at}.narHash`),
+        base: narHashText(offer.base, `${at}.base`),
+        ...(isAbsent(offer.size) ? {} : { size: asSize(offer.size, `${at}.size`) }),
+      };
+    }),
+  };
+}
+
+/** @throws `upload-malformed` */
+export function parseArchivesRequest(value: unknown): readonly ArchiveRequest[] {
+  const archives = asArray(asObject(value, 'the request').archives, 'archives');
+  if (archives.length > MAX_ARCHIVES) throw malformed('archives', `at most ${MAX_ARCHIVES} long`);
+  return archives.map((each, index) => {
+    const at = `archives[${index}]`;
+    const { narHash, base } = asObject(each, at);
+    return {
+      narHash: narHashText(narHash, `${at}.narHash`),
+      ...(isAbsent(base) ? {} : { base: narHashText(base, `${at}.base`) }),
+    };
+  });
+}
+
+function narHashText(value: unknown, field: string): string {
+  const text = asString(value, field);
+  if (!/^[0-9abcdfghijklmnpqrsvwxyz]{52}$/.test(text)) throw malformed(field, 'a SHA-256 in nix32');
+  return text;
 }

@@ -3,17 +3,21 @@ import type { Dialect } from './database.js';
 import { initial } from './migrations/001-initial.js';
 import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
+import { deltas } from './migrations/030-deltas.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
 export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<void> {
   const migrator = new Migrator({
     db,
+    // The numbers tell the parts of the server apart: a part may add one after another's higher number was used.
+    allowUnorderedMigrations: true,
     provider: {
       getMigrations: async () => ({
         '001-initial': initial(dialect),
         '002-audit': audit(dialect),
         '003-pins': pins(),
+        '030-deltas': deltas(),
       }),
     },
   });

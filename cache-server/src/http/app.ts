@@ -4,6 +4,7 @@ import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { closureRoutes } from './closure-routes.js';
+import { deltaRoutes } from './delta-routes.js';
 import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
@@ -30,6 +31,7 @@ export function allRoutes(services: Services): Route[] {
     ...tokenRoutes(services),
     ...uploadRoutes(services),
     ...closureRoutes(services),
+    ...deltaRoutes(services),
     ...readRoutes(services),
     ...stockRoutes(services),
   ];

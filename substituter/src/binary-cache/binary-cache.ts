@@ -118,9 +118,13 @@ export class BinaryCache implements PathSource {
   /** @throws `compression-unknown`; the bytes throw `cache-file-missing` */
   openPacked(info: PathInfo, options?: ReadOptions): PackedSource {
     const { compression, url, fileSize } = info as NarInfo;
-    const isSmall = fileSize !== undefined && fileSize <= smallNarSize;
-    const bytes = isSmall ? this.#readSmall(url, options) : this.files.open(url, options);
-    return { compression: parseCompression(compression), bytes };
+    return { compression: parseCompression(compression), bytes: this.openFile(url, fileSize, options) };
+  }
+
+  /** A file of the cache's, which may have so many bytes. @throws `cache-file-missing`, once it is read */
+  openFile(name: string, size: number | undefined, options?: ReadOptions): AsyncIterable<Uint8Array> {
+    const isSmall = size !== undefined && size <= smallNarSize;
+    return isSmall ? this.#readSmall(name, options) : this.files.open(name, options);
   }
 
   /** Small archives come whole, on a connection they may share with others: it is round trips that they cost. */

@@ -1,10 +1,16 @@
 import { gzipSync } from 'node:zlib';
 import {
+  type ArchiveRequest,
+  archivesUrl,
   closureUrl,
+  type DeltaOffer,
+  deltasUrl,
   formatNarInfosRequest,
   type NarInfosRequest,
   narInfosUrl,
+  parseDeltasResponse,
   parseNarInfos,
+  type WantedDelta,
 } from '@larder/signing/download';
 import { decodeBody } from '../http/content-encoding.js';
 import { type HttpClient, type HttpResponse, header } from '../http/http-client.js';
@@ -47,6 +53,33 @@ export class LarderApi {
         throw new HttpError('cache-unreachable', { method: 'POST', url, cause: error });
       }
     }, signal);
+  }
+
+  /** The deltas the server has or will have in time; it has begun to make the others. @throws HttpError */
+  async queryDeltas(wanted: readonly WantedDelta[], signal?: AbortSignal): Promise<readonly DeltaOffer[]> {
+    const url = new URL(deltasUrl(this.#server, this.#cache));
+    return this.#http.retry(async () => {
+      const response = await this.#post(url, JSON.stringify({ wanted }), signal);
+      return parseDeltasResponse(await response.body.json()).offers;
+    }, signal);
+  }
+
+  /** Many small archives in one answer (signing's archive-frames), tried once. @throws HttpError */
+  async *openArchives(archives: readonly ArchiveRequest[], signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const url = new URL(archivesUrl(this.#server, this.#cache));
+    const text = JSON.stringify({ archives });
+    const response = await this.#http.requestOnce(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: () => text,
+      signal,
+    });
+    try {
+      yield* response.body as AsyncIterable<Uint8Array>;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new HttpError('cache-unreachable', { method: 'POST', url, cause: error });
+    }
   }
 
   async #post(url: URL, text: string, signal: AbortSignal | undefined): Promise<HttpResponse> {

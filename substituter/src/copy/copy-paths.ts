@@ -7,6 +7,7 @@ import { resolveClosure } from '../closure.js';
 import type { FoundPath, SourceSet } from '../source-set.js';
 import type { PathSource } from '../store.js';
 import type { CopyListener } from './copy-events.js';
+import { planDeltas } from './delta-plan.js';
 import type { Destination } from './destination.js';
 import { Transfer } from './transfer.js';
 
@@ -46,7 +47,7 @@ export interface CopyResult {
  * @throws `path-not-found`, `signature-untrusted`, `nar-hash-mismatch`, HttpError, and the destination's own errors
  */
 export async function copyPaths(roots: Iterable<StorePath>, options: CopyOptions): Promise<CopyResult> {
-  const plan = await planCopy(roots, options);
+  const plan = await planDeltas(await planCopy(roots, options), options);
   const bytes = plan.reduce((sum, { info }) => sum + info.narSize, 0);
   options.onEvent?.({ type: 'planned', paths: plan.length, bytes });
   await new Transfer(plan, {

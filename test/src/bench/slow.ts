@@ -146,7 +146,7 @@ async function unpackAll({ larder }: Setting, files: readonly string[]): Promise
   const script = `for f; do "${zstd}" -dcq "$f" | tee "$OUT/$(basename "$f")" | sha256sum >/dev/null; done`;
   const out = larder.scratch.join('floor');
   const inner = `mkdir -p "$OUT" && printf '%s\\0' "$@" | xargs -0 -P ${availableParallelism()} -n 25 sh -c '${script}' sh`;
-  return await measure({
+  return measure({
     command: '/bin/sh',
     args: ['-c', inner, 'sh', ...files],
     env: { ...larder.env, OUT: out },
