@@ -1,8 +1,11 @@
 import { deletePendingBefore } from './database/tables/pending-paths.js';
 import { collectDeltas } from './deltas/delta-retention.js';
+import { deleteIssuedTokensBefore } from './database/tables/tokens.js';
 import type { Foundation } from './start.js';
 
 const INTERVAL = 3_600_000;
+/** How long the list of tokens shows those of ID tokens after they expired. */
+const ISSUED_TOKENS_KEPT = 24 * INTERVAL;
 
 /** Removes, at start and every hour, what uploads that died left behind. Several replicas may do so at once. */
 export class Sweeper {
@@ -44,6 +47,7 @@ export class Sweeper {
       const pending = await deletePendingBefore(database.write, Date.now() - config.uploads.pending);
       const deltas = await this.#collectDeltas();
       if (deltas > 0) logger.info({ deltas }, 'dropped deltas that are of no use');
+      await deleteIssuedTokensBefore(database.write, Date.now() - ISSUED_TOKENS_KEPT);
       if (orphans + pending > 0) logger.info({ orphans, pending }, 'swept what uploads left behind');
     } catch (error) {
       // It is only about space: the next round tries again.

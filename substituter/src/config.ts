@@ -60,6 +60,11 @@ function findDirectories(environment: Environment): NixDirectories {
   };
 }
 
+/** The user's own configuration file: the most important one. */
+export function userConfFile(environment: Environment = process.env): string {
+  return userConfFiles(environment)[0] ?? `${homeDirectory(environment)}/.config/nix/nix.conf`;
+}
+
 /** The user's configuration files, the most important first. */
 function userConfFiles(environment: Environment): string[] {
   const explicit = environment.NIX_USER_CONF_FILES;

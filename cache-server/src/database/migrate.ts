@@ -4,13 +4,14 @@ import { initial } from './migrations/001-initial.js';
 import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
 import { deltas } from './migrations/030-deltas.js';
+import { tokenIssuers } from './migrations/010-token-issuers.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
 export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<void> {
   const migrator = new Migrator({
     db,
-    // The numbers tell the parts of the server apart: a part may add one after another's higher number was used.
+    // Numbers are given out in blocks.
     allowUnorderedMigrations: true,
     provider: {
       getMigrations: async () => ({
@@ -18,6 +19,7 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '002-audit': audit(dialect),
         '003-pins': pins(),
         '030-deltas': deltas(),
+        '010-token-issuers': tokenIssuers(),
       }),
     },
   });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { scopes } from '../auth/token.js';
+import { cachePattern, scopes } from '../auth/scopes.js';
 import { ServerError } from '../errors.js';
 
 /** The bodies of the administration API. */
@@ -19,10 +19,6 @@ export const cacheChangeBody = z.strictObject({
 export const newKeyBody = z.strictObject({ name: z.string().min(1).max(200).optional() });
 
 export const keyChangeBody = z.strictObject({ active: z.boolean() });
-
-const cachePattern = z
-  .string()
-  .regex(/^[a-z0-9_*-]{1,63}$/, 'must be the name of a cache, with * for any run of characters');
 
 export const newTokenBody = z.strictObject({
   name: z.string().min(1).max(200),

@@ -53,6 +53,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   // It may do better later: clients retry these.
   'storage-failed': 503,
   'database-failed': 503,
+  'issuer-failed': 503,
   'worker-pool-closed': 503,
   'worker-crashed': 503,
   'shutting-down': 503,

@@ -51,7 +51,8 @@ export class ClientSession implements AsyncDisposable {
     process.once('SIGTERM', this.#onSignal);
   }
 
-  static async open(options: ClientOptions): Promise<ClientSession> {
+  /** @param given a token, before the one in `--token-file` */
+  static async open(options: ClientOptions, given?: string): Promise<ClientSession> {
     const overrides = (options.option ?? []).map(([name, value]) => ({
       name,
       value,
@@ -59,7 +60,8 @@ export class ClientSession implements AsyncDisposable {
     }));
     const settings = loadSettings(undefined, overrides);
     const token =
-      options.tokenFile === undefined ? undefined : (await readFile(options.tokenFile, 'utf8')).trim();
+      given ??
+      (options.tokenFile === undefined ? undefined : (await readFile(options.tokenFile, 'utf8')).trim());
     const client = createClient(settings, {
       http: {
         authorization: token === undefined ? undefined : `Bearer ${token}`,
