@@ -4,6 +4,7 @@ import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
 import { StoreDir, storePathHashPart, storePathName } from '@larder/signing/store-path';
 import { type Cache, isCacheName } from './caches/cache.js';
 import { parseCacheSettings } from './caches/cache-settings.js';
+import { insertNameParts } from './database/tables/name-parts.js';
 import { insertNar } from './database/tables/nars.js';
 import { insertReferences } from './database/tables/path-references.js';
 import { deleteDanglingPaths, insertPath } from './database/tables/paths.js';
@@ -153,6 +154,11 @@ function examine(cache: Cache, { key, text, nars }: Examined): FoundPath | { rea
 
 async function record({ database }: Foundation, cache: Cache, paths: readonly FoundPath[]): Promise<number> {
   if (paths.length === 0) return 0;
+  await insertNameParts(
+    database.write,
+    cache.id,
+    paths.map(({ info }) => storePathName(info.storePath)),
+  );
   return database.write.transaction().execute(async (db) => {
     let added = 0;
     for (const { info, text, fileSize } of paths) {

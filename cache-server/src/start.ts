@@ -33,12 +33,16 @@ import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
+import { UsageRecorder } from './usage/usage-recorder.js';
+import { Sessions } from './web/sessions.js';
 
 /** A server that runs. */
 export interface RunningServer {
   /** `http://host:port`, as bound. */
   readonly url: string;
   readonly bootstrapped: Bootstrapped;
+  /** Writes down what was counted of the use of caches, without waiting for the next time it would. */
+  flushUsage(): Promise<void>;
   /** Stops gracefully: requests in flight finish, within the configured deadline. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -50,6 +54,7 @@ export interface Foundation extends AsyncDisposable {
   readonly storage: ObjectStorage;
   readonly database: Database;
   readonly caches: CacheDirectory;
+  readonly seal: KeySeal;
 }
 
 /**
@@ -77,6 +82,7 @@ export async function openFoundation(
       storage,
       database,
       caches: new CacheDirectory({ database, storage, seal, keyDirectory }),
+      seal,
       async [Symbol.asyncDispose]() {
         await database[Symbol.asyncDispose]();
         await storage[Symbol.asyncDispose]();
@@ -126,10 +132,12 @@ async function serve(
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
   const maker = createDeltaMaker(foundation);
+  const usage = new UsageRecorder(foundation);
   const services = assemble(foundation, {
     reader,
     tokenUse,
     maker,
+    usage,
     metrics,
     traces,
     isStopping: () => isStopping,
@@ -150,13 +158,19 @@ async function serve(
     await sweeper.stop();
     await tokenUse.stop();
     await maker?.[Symbol.asyncDispose]();
+    await usage.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     await traces?.[Symbol.asyncDispose]();
     logger.info('stopped');
   };
   let stopped: Promise<void> | undefined;
-  return { url: server.url, bootstrapped, close: () => (stopped ??= stop()) };
+  return {
+    url: server.url,
+    bootstrapped,
+    flushUsage: () => usage.flush(),
+    close: () => (stopped ??= stop()),
+  };
 }
 
 function createDeltaMaker({ config, storage }: Foundation): DeltaMaker | undefined {
@@ -173,13 +187,14 @@ function assemble(
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
     readonly maker: DeltaMaker | undefined;
+    readonly usage: UsageRecorder;
     readonly metrics: Metrics | undefined;
     readonly traces: Traces | undefined;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, maker, metrics, traces, isStopping } = parts;
-  const { config, logger, storage, database, caches } = foundation;
+  const { reader, tokenUse, maker, usage, metrics, traces, isStopping } = parts;
+  const { config, logger, storage, database, caches, seal } = foundation;
   const nars = new NarStore({
     database,
     storage,
@@ -209,6 +224,10 @@ function assemble(
     metrics,
     traces,
     pins: new Pins({ database, storage }),
+    usage,
+    sessions: new Sessions(database, seal.deriveKey('sessions'), {
+      isSecure: config.public_url?.startsWith('https:') ?? false,
+    }),
     isStopping,
   };
 }

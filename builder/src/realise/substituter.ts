@@ -1,7 +1,7 @@
 import { hasCode } from '@larder/signing/errors';
 import type { NarWork } from '@larder/signing/nar-work';
 import type { StorePath } from '@larder/signing/store-path';
-import type { TrustedKeys } from '@larder/signing/trust';
+import type { Trust } from '@larder/signing/trust';
 import { ClosureWalkHint } from '@larder/substituter/binary-cache/narinfo-walk';
 import { resolveClosure } from '@larder/substituter/closure';
 import type { CopyListener } from '@larder/substituter/copy/copy-events';
@@ -16,7 +16,7 @@ export interface SubstituterOptions {
   readonly sources: SourceSet;
   /** Unpacks and checks what comes. */
   readonly work: NarWork;
-  readonly trusted: TrustedKeys;
+  readonly trusted: Trust;
   readonly requireSignatures: boolean;
   /** Narinfo queries, and transfers, under way at a time. */
   readonly queries: number;
@@ -36,7 +36,7 @@ const gatheringTime = 5;
  */
 export class Substituter {
   readonly #options: SubstituterOptions;
-  readonly #trust: TrustedSourceOptions;
+  readonly #trust: TrustedSourceOptions & { readonly destination: LocalDestination };
   /** All that is asked in the course of a build is one walk: a closure that a cache sent is not asked for again. */
   readonly #walk: ClosureWalkHint;
   readonly #found = new Map<StorePath, Promise<FoundPath | undefined>>();

@@ -2,6 +2,7 @@ import type { AuditEntriesTable } from './tables/audit-entries.js';
 import type { CachesTable } from './tables/caches.js';
 import type { DebugLinksTable } from './tables/debug-links.js';
 import type { DeltasTable } from './tables/deltas.js';
+import type { NamePartsTable } from './tables/name-parts.js';
 import type { NarFactsTable } from './tables/nar-facts.js';
 import type { NarFilesTable } from './tables/nar-files.js';
 import type { NarsTable } from './tables/nars.js';
@@ -11,6 +12,7 @@ import type { PendingNeedsTable, PendingPathsTable } from './tables/pending-path
 import type { PinPathsTable, PinRevisionsTable, PinsTable } from './tables/pins.js';
 import type { SigningKeysTable } from './tables/signing-keys.js';
 import type { TokensTable } from './tables/tokens.js';
+import type { UsageDaysTable } from './tables/usage-days.js';
 
 /**
  * The tables, one a file below `tables/`, with what is asked of them. All of it is an index over the bucket, but for
@@ -34,4 +36,6 @@ export interface Schema {
   pins: PinsTable;
   pin_revisions: PinRevisionsTable;
   pin_paths: PinPathsTable;
+  name_parts: NamePartsTable;
+  usage_days: UsageDaysTable;
 }

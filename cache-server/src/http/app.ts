@@ -2,6 +2,8 @@ import { Hono } from 'hono';
 import { isServerAdmin } from '../auth/access.js';
 import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
+import { sendErrorPage } from '../web/error-page.js';
+import { webRoutes } from '../web/web-routes.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { closureRoutes } from './closure-routes.js';
 import { deltaRoutes } from './delta-routes.js';
@@ -36,6 +38,7 @@ export function allRoutes(services: Services): Route[] {
     ...deltaRoutes(services),
     ...readRoutes(services),
     ...stockRoutes(services),
+    ...webRoutes(services),
   ];
 }
 
@@ -56,6 +59,7 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
       context.env.outgoing.destroy();
       return context.body(null);
     }
+    if (record.isPage === true) return sendErrorPage(context, services, { error, requestId: record.id });
     const { status, headers, body } = describeError(error, record.id);
     return context.json(body, status, { ...headers, 'Cache-Control': 'no-store' });
   });
@@ -77,7 +81,11 @@ function noted(route: Route, handle: Handler): Handler {
 }
 
 function handlerOf(services: Services, route: Route): Handler {
-  if (route.access === 'open') return (context) => (route as OpenRoute).handle(context);
+  if (route.access === 'open')
+    return (context) => {
+      if (route.isPage === true) recordOf(context.env.incoming).isPage = true;
+      return (route as OpenRoute).handle(context);
+    };
   const inner =
     route.access === 'token' || route.access === 'server-admin'
       ? forToken(services, route as ServerRoute)
@@ -85,23 +93,36 @@ function handlerOf(services: Services, route: Route): Handler {
   return isRead(route) ? inner : audited(services, route, inner);
 }
 
-function forCache({ gate }: Services, route: CacheRoute): Handler {
+/** Who asks: whose token comes along, or who logged in to the pages, which counts for nothing else. */
+async function presented(
+  { sessions }: Services,
+  route: CacheRoute | ServerRoute,
+  context: RouteContext,
+): Promise<string | Token | undefined> {
+  const { authorization } = context.env.incoming.headers;
+  if (route.isPage !== true) return authorization;
+  recordOf(context.env.incoming).isPage = true;
+  return authorization ?? (await sessions.find(context))?.token;
+}
+
+function forCache(services: Services, route: CacheRoute): Handler {
   return async (context) => {
     const { incoming } = context.env;
     const name = context.req.param('cache') ?? '';
     const record = recordOf(incoming);
     record.cache = name;
-    const grant = await gate.admit(name, route.access, incoming.headers.authorization);
+    const credential = await presented(services, route, context);
+    const grant = await services.gate.admit(name, route.access, credential);
     record.admitted = name;
     if (grant.token !== undefined) record.token = grant.token;
     return route.handle(context, grant);
   };
 }
 
-function forToken({ gate }: Services, route: ServerRoute): Handler {
+function forToken(services: Services, route: ServerRoute): Handler {
   return async (context) => {
     const { incoming } = context.env;
-    const token: Token = await gate.identify(incoming.headers.authorization);
+    const token = await services.gate.identify(await presented(services, route, context));
     recordOf(incoming).token = token;
     if (route.access === 'server-admin' && !isServerAdmin(token))
       throw new ServerError('forbidden', "this takes a token with the 'admin' scope for all caches ('*')");

@@ -49,6 +49,7 @@ const parameters: Readonly<Record<string, PathParameter>> = {
   },
   key: { name: 'key', what: 'The name of a signing key', example: 'main-1' },
   id: { name: 'id', what: 'A number, as the list has it', example: '999999999' },
+  hash: { name: 'hash', what: 'The hash part of a store path', example: HASH_PART },
   pin: { name: 'pin', what: 'The name of a pin', example: 'release' },
   asset: { name: 'asset', what: 'A file of the page', example: 'swagger-ui.css' },
 };

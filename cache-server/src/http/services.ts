@@ -16,6 +16,8 @@ import type { SideFiles } from '../publish/side-files.js';
 import type { StockPublisher } from '../publish/stock-publisher.js';
 import type { NarInfoCache } from '../read/narinfo-cache.js';
 import type { ObjectStorage } from '../storage/storage.js';
+import type { UsageRecorder } from '../usage/usage-recorder.js';
+import type { Sessions } from '../web/sessions.js';
 
 /** What routes are made of. */
 export interface Services {
@@ -36,6 +38,8 @@ export interface Services {
   /** Absent where the configuration wants none. */
   readonly deltas: DeltaStore | undefined;
   readonly pins: Pins;
+  readonly usage: UsageRecorder;
+  readonly sessions: Sessions;
   /** Absent where they are turned off. */
   readonly metrics: Metrics | undefined;
   readonly traces: Traces | undefined;

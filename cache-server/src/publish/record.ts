@@ -2,6 +2,7 @@ import { formatContentAddress } from '@larder/signing/content-address';
 import { storePathHashPart, storePathName } from '@larder/signing/store-path';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
+import { insertNameParts } from '../database/tables/name-parts.js';
 import { deleteNarFacts } from '../database/tables/nar-facts.js';
 import { insertReferences } from '../database/tables/path-references.js';
 import { insertPath } from '../database/tables/paths.js';
@@ -19,6 +20,11 @@ export async function recordPaths(
   paths: readonly ReadyPath[],
 ): Promise<ReadonlySet<string>> {
   if (paths.length === 0) return new Set();
+  await insertNameParts(
+    database.write,
+    cache.id,
+    paths.map(({ draft }) => storePathName(draft.storePath)),
+  );
   return database.write.transaction().execute(async (db) => {
     const added = new Set<string>();
     for (const { draft, hashPart, nar, narinfo } of paths) {

@@ -47,6 +47,8 @@ export async function updateCache(
 export async function deleteCache(db: Kysely<Schema>, id: number): Promise<void> {
   const tables = [
     'deltas',
+    'name_parts',
+    'usage_days',
     'pin_paths',
     'pin_revisions',
     'pins',
