@@ -1,6 +1,6 @@
 import { deletePendingBefore } from './database/tables/pending-paths.js';
-import { collectDeltas } from './deltas/delta-retention.js';
 import { deleteIssuedTokensBefore } from './database/tables/tokens.js';
+import { collectDeltas } from './deltas/delta-retention.js';
 import type { Foundation } from './start.js';
 
 const INTERVAL = 3_600_000;
