@@ -71,6 +71,17 @@ const uploads = z
   })
   .prefault({});
 
+const deltas = z
+  .strictObject({
+    enabled: z.boolean().default(true),
+    max_nar: byteSize.prefault('128 MiB'),
+    workers: z.int().min(1).max(256).optional(),
+    memory: byteSize.prefault('768 MiB'),
+    keep: duration.prefault('30 d'),
+    max_size: byteSize.prefault('10 GiB'),
+  })
+  .prefault({});
+
 const patterns = z.union([z.string().transform((one) => [one]), z.array(z.string()).min(1)]);
 
 const rateLimits = z
@@ -147,6 +158,7 @@ export const configSchema = z.strictObject({
   limits,
   timeouts,
   uploads,
+  deltas,
   keys,
   rate_limits: rateLimits,
   reads,

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AuditLog } from './audit/audit-log.js';
@@ -10,6 +11,8 @@ import { CacheDirectory } from './caches/cache-directory.js';
 import { KeySeal } from './caches/key-seal.js';
 import type { ServerConfig } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
+import { DeltaMaker } from './deltas/delta-maker.js';
+import { DeltaStore } from './deltas/delta-store.js';
 import { ServerError } from './errors.js';
 import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
@@ -128,10 +131,12 @@ async function serve(
   });
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
+  const maker = createDeltaMaker(foundation);
   const usage = new UsageRecorder(foundation);
   const services = assemble(foundation, {
     reader,
     tokenUse,
+    maker,
     usage,
     metrics,
     traces,
@@ -152,6 +157,7 @@ async function serve(
     await metricsServer?.close();
     await sweeper.stop();
     await tokenUse.stop();
+    await maker?.[Symbol.asyncDispose]();
     await usage.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
@@ -167,18 +173,27 @@ async function serve(
   };
 }
 
+function createDeltaMaker({ config, storage }: Foundation): DeltaMaker | undefined {
+  const { enabled, workers, memory, max_nar: maxNar } = config.deltas;
+  if (!enabled) return undefined;
+  // Half of the machine: a delta is never urgent.
+  const half = Math.ceil(availableParallelism() / 2);
+  return new DeltaMaker({ storage, workers: workers ?? half, memory, maxNar });
+}
+
 function assemble(
   foundation: Foundation,
   parts: {
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
+    readonly maker: DeltaMaker | undefined;
     readonly usage: UsageRecorder;
     readonly metrics: Metrics | undefined;
     readonly traces: Traces | undefined;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, usage, metrics, traces, isStopping } = parts;
+  const { reader, tokenUse, maker, usage, metrics, traces, isStopping } = parts;
   const { config, logger, storage, database, caches, seal } = foundation;
   const nars = new NarStore({
     database,
@@ -205,6 +220,7 @@ function assemble(
     stock: new StockPublisher({ database, nars, publisher, logger }),
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
+    deltas: maker === undefined ? undefined : new DeltaStore({ database, storage, maker, logger }),
     metrics,
     traces,
     pins: new Pins({ database, storage }),

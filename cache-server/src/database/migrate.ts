@@ -5,6 +5,7 @@ import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
 import { tokenIssuers } from './migrations/010-token-issuers.js';
 import { web } from './migrations/020-web.js';
+import { deltas } from './migrations/030-deltas.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
@@ -18,6 +19,7 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '001-initial': initial(dialect),
         '002-audit': audit(dialect),
         '003-pins': pins(),
+        '030-deltas': deltas(),
         '010-token-issuers': tokenIssuers(),
         '020-web': web(dialect),
       }),

@@ -1,6 +1,7 @@
 import type { AuditEntriesTable } from './tables/audit-entries.js';
 import type { CachesTable } from './tables/caches.js';
 import type { DebugLinksTable } from './tables/debug-links.js';
+import type { DeltasTable } from './tables/deltas.js';
 import type { NamePartsTable } from './tables/name-parts.js';
 import type { NarFactsTable } from './tables/nar-facts.js';
 import type { NarFilesTable } from './tables/nar-files.js';
@@ -30,6 +31,7 @@ export interface Schema {
   pending_paths: PendingPathsTable;
   pending_needs: PendingNeedsTable;
   debug_links: DebugLinksTable;
+  deltas: DeltasTable;
   audit_entries: AuditEntriesTable;
   pins: PinsTable;
   pin_revisions: PinRevisionsTable;

@@ -5,6 +5,8 @@ import { ServerError } from '../errors.js';
 import { sendErrorPage } from '../web/error-page.js';
 import { webRoutes } from '../web/web-routes.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
+import { closureRoutes } from './closure-routes.js';
+import { deltaRoutes } from './delta-routes.js';
 import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
@@ -34,6 +36,8 @@ export function allRoutes(services: Services): Route[] {
     ...tokenRoutes(services),
     ...oidcRoutes(services),
     ...uploadRoutes(services),
+    ...closureRoutes(services),
+    ...deltaRoutes(services),
     ...readRoutes(services),
     ...serveRoutes(services),
     ...stockRoutes(services),

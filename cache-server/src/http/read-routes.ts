@@ -1,4 +1,5 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { API_HEADER } from '@larder/signing/download';
 import type { Grant } from '../auth/access.js';
 import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
@@ -40,6 +41,7 @@ export function readRoutes(services: Services): CacheRoute[] {
         context.body(cacheInfoText(cache), 200, {
           'Content-Type': 'text/x-nix-cache-info',
           'Cache-Control': 'no-cache',
+          [API_HEADER]: '1',
         }),
     },
     {

@@ -49,6 +49,16 @@ export async function sendObject(
   return RESPONSE_ALREADY_SENT;
 }
 
+/** Sends what is made on the way, by chunks. What fails in the middle cuts the connection: the client sees it broke off. */
+export async function sendStream(
+  body: AsyncIterable<Uint8Array>,
+  { outgoing, headers }: Pick<Exchange & SendOptions, 'outgoing' | 'headers'>,
+): Promise<Response> {
+  outgoing.writeHead(200, headers);
+  await pump(body, outgoing);
+  return RESPONSE_ALREADY_SENT;
+}
+
 async function sendRange(
   storage: ObjectStorage,
   key: string,

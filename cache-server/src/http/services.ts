@@ -5,6 +5,7 @@ import type { Oidc } from '../auth/oidc.js';
 import type { CacheDirectory } from '../caches/cache-directory.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
+import type { DeltaStore } from '../deltas/delta-store.js';
 import type { NarStore } from '../nars/nar-store.js';
 import type { Metrics } from '../observe/metrics.js';
 import type { Traces } from '../observe/traces.js';
@@ -34,6 +35,8 @@ export interface Services {
   readonly stock: StockPublisher;
   readonly sideFiles: SideFiles;
   readonly realisations: Realisations;
+  /** Absent where the configuration wants none. */
+  readonly deltas: DeltaStore | undefined;
   readonly pins: Pins;
   readonly usage: UsageRecorder;
   readonly sessions: Sessions;

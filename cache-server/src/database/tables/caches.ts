@@ -46,6 +46,7 @@ export async function updateCache(
 /** Takes a cache out of the database, with all that belongs to it. */
 export async function deleteCache(db: Kysely<Schema>, id: number): Promise<void> {
   const tables = [
+    'deltas',
     'name_parts',
     'usage_days',
     'pin_paths',
