@@ -1,4 +1,5 @@
 import { LarderError } from '@larder/signing/errors';
+import type { StorePath } from '@larder/signing/store-path';
 import type { TrustedKeys } from '@larder/signing/trust';
 import { openResumable } from '@larder/substituter/http/resumable-body';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
@@ -12,6 +13,7 @@ import { FifoPool } from './process/fifo-pool.js';
 import type { BuildListener } from './realise/build-event.js';
 import { makePlan, type Plan } from './realise/planner.js';
 import { type RealisedOutputs, Realiser } from './realise/realiser.js';
+import { type RepairContext, repairClosure, repairPath } from './realise/repair.js';
 import { Substituter } from './realise/substituter.js';
 import type { Target } from './realise/targets.js';
 
@@ -85,7 +87,40 @@ export class Builder implements AsyncDisposable {
     targets: readonly Target[],
     { mode = 'build' }: RealiseOptions = {},
   ): Promise<RealisedOutputs[]> {
-    if (mode === 'build') this.#options.onEvent({ type: 'planned', plan: await this.plan(targets) });
+    if (mode !== 'check') this.#options.onEvent({ type: 'planned', plan: await this.plan(targets) });
+    const outputs = await this.#realise(targets, mode === 'repair' ? 'build' : mode);
+    if (mode === 'repair') {
+      await repairClosure(
+        outputs.flatMap((each) => [...each.values()]),
+        this.#repairContext(),
+      );
+    }
+    return outputs;
+  }
+
+  /**
+   * Puts good contents in the place of a valid path that is damaged or gone: from a cache, else by building it again.
+   * @throws `repair-impossible`, BuildFailure
+   */
+  async repairPath(path: StorePath): Promise<void> {
+    await repairPath(path, this.#repairContext());
+  }
+
+  #repairContext(): RepairContext {
+    const { store, client, trusted, requireSignatures, onEvent } = this.#options;
+    return {
+      store,
+      work: client.work,
+      sources: this.#sources,
+      trusted,
+      requireSignatures,
+      rebuild: (path) => this.#realise([{ type: 'derivation', path }], 'repair'),
+      onNote: (text) => onEvent({ type: 'note', text }),
+      signal: this.#signal,
+    };
+  }
+
+  async #realise(targets: readonly Target[], mode: BuildMode): Promise<RealisedOutputs[]> {
     const realiser = new Realiser(this.#context, {
       substituter: this.#substituter,
       mode,

@@ -61,7 +61,7 @@ function findDirectories(environment: Environment): NixDirectories {
 }
 
 /** The user's configuration files, the most important first. */
-function userConfFiles(environment: Environment): string[] {
+export function userConfFiles(environment: Environment): string[] {
   const explicit = environment.NIX_USER_CONF_FILES;
   if (explicit !== undefined) return explicit.split(':').filter((path) => path !== '');
   const home = environment.XDG_CONFIG_HOME ?? `${homeDirectory(environment)}/.config`;

@@ -24,7 +24,7 @@ import { type Target, targetKey } from './targets.js';
 export interface RealiserOptions {
   /** Absent when nothing may be fetched. */
   readonly substituter?: Substituter;
-  /** `check` builds the targets themselves again, and compares. */
+  /** `check` and `repair` build the targets themselves again. */
   readonly mode: BuildMode;
   readonly onEvent: BuildListener;
   /** Aborted when a failure stops everything. */
@@ -137,7 +137,7 @@ export class Realiser {
     const wanted = pickWanted(path, known, outputs);
     const invalid = [...wanted.values()].filter(({ valid }) => !valid);
     if (mode === 'check') this.#requireValid(path, known);
-    else {
+    else if (mode === 'build') {
       if (invalid.length === 0) return outputPaths(wanted);
       const options = new DerivationOptions(derivation);
       const paths = invalid.flatMap((output) => (output.path === undefined ? [] : [output.path]));

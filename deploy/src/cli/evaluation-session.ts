@@ -9,6 +9,7 @@ import type { Client } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
 import type { LocalStoreUri } from '@larder/substituter/open-store';
+import type { Assignment } from '@larder/substituter/settings/nix-conf';
 import type { Settings } from '@larder/substituter/settings/settings';
 import { parseStoreUri, type StoreUri } from '@larder/substituter/store-uri';
 
@@ -25,8 +26,11 @@ function storeUri(settings: Settings): StoreUri | undefined {
 }
 
 /** Reads what an evaluation needs to know of this machine. `environment` is the process's own, read once. */
-export function describeMachine(environment: NodeJS.ProcessEnv = process.env): EvaluationMachine {
-  const settings = loadSettings(environment);
+export function describeMachine(
+  environment: NodeJS.ProcessEnv = process.env,
+  overrides: readonly Assignment[] = [],
+): EvaluationMachine {
+  const settings = loadSettings(environment, overrides);
   const uri = storeUri(settings);
   const layout = findStoreLayout(settings, uri?.parameters ?? new Map());
   const configuration = [...settings.others]
@@ -46,11 +50,18 @@ export function describeMachine(environment: NodeJS.ProcessEnv = process.env): E
   };
 }
 
+export interface RunOptions {
+  /** Where a conversation's lines come from. */
+  readonly prompt?: EvaluationPrompt;
+  /** Gets what a captured evaluation would print. */
+  readonly onOutput?: (text: string) => void;
+}
+
 /** Runs an evaluation on this machine and its store; gives the exit status. */
 export async function runOnMachine(
   request: EvaluationRequest,
   machine: EvaluationMachine,
-  prompt?: EvaluationPrompt,
+  { prompt, onOutput }: RunOptions = {},
 ): Promise<number> {
   const { settings, surroundings } = machine;
   let client: Client | undefined;
@@ -94,6 +105,7 @@ export async function runOnMachine(
   try {
     return await evaluate(request, {
       services,
+      onOutput,
       cacheDir: request.settings.evalCache ? settings.directories.cacheDir.value : undefined,
       areValid: (paths) => services.areValid(paths),
     });

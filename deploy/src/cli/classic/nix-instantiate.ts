@@ -1,0 +1,58 @@
+import { parseInstantiateArguments } from '@larder/builder/instantiate-arguments';
+import { describeMachine, runOnMachine } from '../evaluation-session.js';
+import { parseArguments } from './arguments.js';
+import { EvalFlags } from './eval-flags.js';
+import { LEVEL, print } from './messages.js';
+import type { ToolContext } from './tool-context.js';
+
+const help = `Usage: nix-instantiate [OPTION…] [FILE…]
+
+Evaluates Nix expressions and prints the derivations it wrote to the store, or, with --eval, values:
+as Nix's own nix-instantiate does.
+
+  FILE…, -E EXPRESSION…, -         what to evaluate; ./default.nix without any
+  -A, --attr PATH                  an attribute of it; repeatable
+  --arg NAME EXPRESSION, --argstr NAME TEXT, -I PATH
+  --eval                           print a value: --strict, --json, --xml, --raw, --read-write-mode
+  --parse, --find-file, --dry-run, --readonly-mode
+  --add-root LINK                  keep the derivations from garbage collection
+
+All settings of nix.conf are options, and --option NAME VALUE sets any; --show-trace says more of errors.
+`;
+
+/** Options without a value that only this tool has. */
+const ownFlags = new Set(
+  `- -E --expr --eval --eval-only --parse --parse-only --find-file --read-write-mode --raw --xml --json
+  --no-location --strict --dry-run --indirect --repair`.split(/\s+/),
+);
+
+/** `nix-instantiate`. */
+export async function run(argv: readonly string[], context: ToolContext): Promise<number> {
+  const flags = new EvalFlags();
+  const own: string[] = [];
+  const files: string[] = [];
+  let show: 'help' | 'version' | undefined;
+  const common = parseArguments(argv, (arg, next) => {
+    if (arg === '--help' || arg === '--version') show = arg.slice(2) as 'help' | 'version';
+    else if (ownFlags.has(arg)) own.push(arg);
+    else if (arg === '--attr' || arg === '-A' || arg === '--add-root') own.push(arg, next());
+    else if (!flags.take(arg, next)) {
+      if (arg.startsWith('-')) return false;
+      files.push(arg);
+    }
+    return true;
+  });
+  if (show === 'version') {
+    const { printVersion } = await import('./version.js');
+    return printVersion(context, common.verbosity);
+  }
+  if (show === 'help') {
+    print(help);
+    return 0;
+  }
+  const machine = describeMachine(context.environment, common.settings);
+  const args = [...flags.args, ...own, ...(common.readOnly ? ['--dry-run'] : []), ...files];
+  const request = parseInstantiateArguments(args, machine.surroundings);
+  const gcWarning = common.gcWarning && common.verbosity >= LEVEL.warning;
+  return await runOnMachine({ ...request, gcWarning }, machine);
+}
