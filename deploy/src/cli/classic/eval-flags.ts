@@ -4,6 +4,8 @@ import type { NextArgument } from './arguments.js';
 export class EvalFlags {
   /** The options with their values, for `parseInstantiateArguments`. */
   readonly args: string[] = [];
+  /** The store to evaluate into, where that is not the one to build in. */
+  evalStore: string | undefined;
 
   /** Takes an option of evaluation. */
   take(arg: string, next: NextArgument): boolean {
@@ -17,7 +19,7 @@ export class EvalFlags {
         this.args.push('-I', next());
         return true;
       case '--eval-store':
-        this.args.push(arg, next());
+        this.evalStore = next();
         return true;
       case '--impure':
         this.args.push(arg);

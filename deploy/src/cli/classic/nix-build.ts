@@ -1,10 +1,8 @@
 import { realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parseInstantiateArguments } from '@larder/builder/instantiate-arguments';
 import type { Target } from '@larder/builder/realise/targets';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
-import { describeMachine, runOnMachine } from '../evaluation-session.js';
 import { parseArguments } from './arguments.js';
 import { EvalFlags } from './eval-flags.js';
 import { notSupported, print, printLines } from './messages.js';
@@ -205,6 +203,8 @@ async function evaluate(
   { left, fromText, standardInput, attrPaths, mode }: BuildRequest,
   { flags, environment }: Evaluation,
 ): Promise<Wanted[] | undefined> {
+  const { parseInstantiateArguments } = await import('@larder/builder/instantiate-arguments');
+  const { describeMachine, runOnMachine } = await import('../evaluation-session.js');
   const machine = describeMachine(environment, session.arguments.settings);
   const args = [
     ...flags,

@@ -1,4 +1,6 @@
 import { parseInstantiateArguments } from '@larder/builder/instantiate-arguments';
+import { loadSettings } from '@larder/substituter/config';
+import type { Assignment } from '@larder/substituter/settings/nix-conf';
 import { describeMachine, runOnMachine } from '../evaluation-session.js';
 import { parseArguments } from './arguments.js';
 import { EvalFlags } from './eval-flags.js';
@@ -50,9 +52,21 @@ export async function run(argv: readonly string[], context: ToolContext): Promis
     print(help);
     return 0;
   }
-  const machine = describeMachine(context.environment, common.settings);
+  const settings = [...common.settings];
+  // What is evaluated goes to the store for that, if there is one.
+  if (flags.evalStore !== undefined)
+    settings.push({ name: 'store', value: flags.evalStore, origin: 'command line' });
   const args = [...flags.args, ...own, ...(common.readOnly ? ['--dry-run'] : []), ...files];
-  const request = parseInstantiateArguments(args, machine.surroundings);
   const gcWarning = common.gcWarning && common.verbosity >= LEVEL.warning;
-  return await runOnMachine({ ...request, gcWarning }, machine);
+  const evaluate = (assignments: readonly Assignment[]): Promise<number> => {
+    const machine = describeMachine(context.environment, assignments);
+    return runOnMachine({ ...parseInstantiateArguments(args, machine.surroundings), gcWarning }, machine);
+  };
+  if (!isCache(loadSettings(context.environment, settings).get('store'))) return await evaluate(settings);
+  const { instantiateIntoCache } = await import('./instantiate-into-cache.js');
+  return await instantiateIntoCache({ common: { ...common, settings }, context, evaluate });
+}
+
+function isCache(store: string): boolean {
+  return /^(file|https?|s3):\/\//.test(store);
 }

@@ -21,13 +21,18 @@ export async function deleteOldGenerations(
     for (const entry of readdirSync(directory, { withFileTypes: true })) {
       const path = `${directory}/${entry.name}`;
       if (entry.isDirectory()) visit(path);
-      else if (entry.isSymbolicLink() && readlinkSync(path).includes('link')) {
+      else if (entry.isSymbolicLink() && existsAsLink(path) && readlinkSync(path).includes('link')) {
         session.say(`removing old generations of profile ${path}`);
         deleteGenerations(session, path, { before, dryRun: options.dryRun });
       }
     }
   };
   visit(`${session.layout.stateDir}/profiles`);
+}
+
+/** A generation may have gone with its profile's others meanwhile. */
+function existsAsLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 /** The time that lies so many days back, in milliseconds. */

@@ -1,4 +1,3 @@
-import { nixExitStatus } from '@larder/builder/build-failure';
 import type { BuildMode } from '@larder/builder/build-job';
 import type { Plan } from '@larder/builder/realise/planner';
 import type { RealisedOutputs } from '@larder/builder/realise/realiser';
@@ -6,11 +5,10 @@ import type { Target } from '@larder/builder/realise/targets';
 import { derivationOutputPath } from '@larder/signing/derivation';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
-import { TrustedKeys } from '@larder/signing/trust';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { formatPlan } from '../build-plan.js';
-import { BuildMessages } from './build-messages.js';
+import type { BuildMessages } from './build-messages.js';
 import { showError } from './messages.js';
 import type { ToolSession, ToolStore } from './session.js';
 import { readStoreDerivation } from './store-derivation.js';
@@ -38,6 +36,7 @@ export async function realiseTargets(
     const present = await queryPresent(store, targets);
     if (present !== undefined) return { status: 0, outputs: present };
   }
+  const { BuildMessages } = await import('./build-messages.js');
   const messages = new BuildMessages(session, store.storeDir);
   const builder = await openBuilder(session, store, messages);
   try {
@@ -45,6 +44,7 @@ export async function realiseTargets(
   } catch (error) {
     session.signal.throwIfAborted();
     reportFailures(error, messages, store);
+    const { nixExitStatus } = await import('@larder/builder/build-failure');
     return { status: nixExitStatus(messages.failures.map(({ code }) => code)), outputs: [] };
   } finally {
     await builder[Symbol.asyncDispose]();
@@ -55,6 +55,7 @@ export async function realiseTargets(
 export async function planTargets(session: ToolSession, targets: readonly Target[]): Promise<Plan> {
   const store = await session.localStore();
   await store.addTempRoots(targets.map(({ path }) => path));
+  const { BuildMessages } = await import('./build-messages.js');
   const builder = await openBuilder(session, store, new BuildMessages(session, store.storeDir));
   try {
     return await builder.plan(targets);
@@ -72,6 +73,7 @@ export function showPlan(session: ToolSession, plan: Plan, store: ToolStore): vo
 export async function openBuilder(session: ToolSession, store: LocalStore, messages: BuildMessages) {
   const { Builder } = await import('@larder/builder/builder');
   const { readBuildSettings } = await import('@larder/builder/build-settings');
+  const { TrustedKeys } = await import('@larder/signing/trust');
   const { settings, signal } = session;
   return Builder.open({
     store,

@@ -21,12 +21,15 @@ export type ToolStore = LocalStore | DaemonStore;
 export class ToolSession implements AsyncDisposable {
   readonly settings: Settings;
   readonly arguments: CommonArguments;
+  /** The file that `_NIX_TEST_GC_SYNC` has a garbage collector wait for. */
+  readonly collectorGate: string | undefined;
   readonly #interrupt = new AbortController();
   #store: Promise<ToolStore> | undefined;
   #client: Promise<Client> | undefined;
 
   constructor(args: CommonArguments, environment: NodeJS.ProcessEnv) {
     this.arguments = args;
+    this.collectorGate = environment._NIX_TEST_GC_SYNC || undefined;
     this.settings = loadSettings(environment, args.settings);
     setMaxListeners(0, this.signal);
     const onSignal = (): void => this.#interrupt.abort();

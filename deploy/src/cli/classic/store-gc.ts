@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { collectGarbage, findRoots } from '@larder/builder/gc/collect-garbage';
 import { deletePaths as deleteFromStore } from '@larder/builder/gc/delete-paths';
 import { findLivePaths } from '@larder/builder/gc/live-paths';
@@ -43,10 +44,14 @@ export async function collectAll(session: ToolSession, maxFreed: number | undefi
   const store = await session.localStore();
   if (maxFreed === 0) return reportFreed(0, 0);
   session.say('finding garbage collector roots...');
-  session.say('deleting garbage...');
   const { deleted, freed } = await collectGarbage(store, {
     ...keptPaths(session),
     maxFreed,
+    onRootsFound: async () => {
+      // Where Nix's own tests have the collector wait for them: until the file (a pipe) is written.
+      if (session.collectorGate !== undefined) await readFile(session.collectorGate);
+      session.say('deleting garbage...');
+    },
     onDelete: (name) => session.say(`deleting '${store.storeDir.path}/${name}'`),
     onNote: (text) => session.say(`${text}...`),
     signal: session.signal,

@@ -70,7 +70,7 @@ class StoreVerification {
       this.#store.invalidate([path]);
       return;
     }
-    showError(`path '${full}' disappeared, but it still has valid referrers!`);
+    this.#session.say(`path '${full}' disappeared, but it still has valid referrers!`, LEVEL.error);
     if (!this.#repair) this.failed = true;
     else if (await this.#tryRepair(path)) this.#valid.add(path);
   }
@@ -85,7 +85,10 @@ class StoreVerification {
       for (const chunk of dumpNar(`${directory}/${name}`)) hasher.update(chunk);
       const hash = hasher.digest().format('nix32', { prefix: false });
       if (hash === name) continue;
-      showError(`link '${directory}/${name}' was modified! expected hash '${name}', got '${hash}'`);
+      this.#session.say(
+        `link '${directory}/${name}' was modified! expected hash '${name}', got '${hash}'`,
+        LEVEL.error,
+      );
       if (this.#repair) {
         unlinkSync(`${directory}/${name}`);
         this.#session.say(`removed link '${directory}/${name}'`);
@@ -124,7 +127,7 @@ async function isUnchanged(store: LocalStore, path: StorePath): Promise<boolean>
   const { hash } = await hashStream('sha256', writeNar(store.realPath(path)));
   if (hash.equals(narHash)) return true;
   const full = store.storeDir.format(path);
-  showError(`path '${full}' was modified! expected hash '${narHash}', got '${hash}'`);
+  process.stderr.write(`path '${full}' was modified! expected hash '${narHash}', got '${hash}'\n`);
   return false;
 }
 
