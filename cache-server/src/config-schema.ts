@@ -79,6 +79,7 @@ export const configSchema = z.strictObject({
     .url()
     .transform((url) => url.replace(/\/+$/, ''))
     .optional(),
+  admin_token_file: z.string().min(1).optional(),
   log,
   storage: z.discriminatedUnion('engine', [diskStorage, s3Storage]).default({ engine: 'disk' }),
   database: z.discriminatedUnion('engine', [sqlite, postgresql]).default({ engine: 'sqlite' }),

@@ -28,6 +28,8 @@ export type ServerErrorCode =
   | 'key-exists'
   | 'key-last'
   | 'cache-name-malformed'
+  | 'pin-name-malformed'
+  | 'pin-path-missing'
   | 'token-malformed'
   | 'shutting-down';
 

@@ -7,9 +7,11 @@ import { parseCacheSettings } from './caches/cache-settings.js';
 import { insertNar } from './database/tables/nars.js';
 import { insertReferences } from './database/tables/path-references.js';
 import { deleteDanglingPaths, insertPath } from './database/tables/paths.js';
+import { parsePinFile } from './pins/pin-file.js';
+import { Pins } from './pins/pins.js';
 import { bareHash } from './publish/narinfo-text.js';
 import type { Foundation } from './start.js';
-import { narUrlPath, objectKeys } from './storage/object-key.js';
+import { narUrlPath, objectKeys, pinPrefix } from './storage/object-key.js';
 import { readObject } from './storage/storage.js';
 
 /** What a reindex found in one cache. */
@@ -97,7 +99,18 @@ async function reindexCache(foundation: Foundation, cache: Cache): Promise<Reind
   }
   await flush();
   result.dangling = await deleteDanglingPaths(database.write, cache.id);
+  await restorePins(foundation, cache);
   return result;
+}
+
+async function restorePins({ storage, database, logger }: Foundation, cache: Cache): Promise<void> {
+  const pins = new Pins({ database, storage });
+  for await (const { key } of storage.list(pinPrefix(cache.name))) {
+    const pin = parsePinFile((await readObject(storage, key))?.toString() ?? '');
+    if (pin === undefined || key !== objectKeys.pin(cache.name, pin.name))
+      logger.warn({ cache: cache.name, key }, 'left out a pin: this is not the file of one');
+    else await pins.restore(cache, pin);
+  }
 }
 
 /** The sizes of the NARs in the bucket, by NarHash. */

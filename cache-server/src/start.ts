@@ -13,6 +13,7 @@ import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
 import { NarReader } from './nars/nar-reader.js';
 import { NarStore } from './nars/nar-store.js';
+import { Pins } from './pins/pins.js';
 import { Publisher } from './publish/publisher.js';
 import { Realisations } from './publish/realisations.js';
 import { SideFiles } from './publish/side-files.js';
@@ -145,11 +146,12 @@ function assemble(
     stock: new StockPublisher({ database, nars, publisher, logger }),
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
+    pins: new Pins({ database, storage }),
     isStopping,
   };
 }
 
-async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
+export async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
   if (storage.engine === 'disk') return DiskStorage.open(resolve(data, storage.path ?? 'storage'));
   const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = storage;
   return new S3Storage({

@@ -2,6 +2,7 @@ import { type Kysely, Migrator } from 'kysely';
 import type { Dialect } from './database.js';
 import { initial } from './migrations/001-initial.js';
 import { audit } from './migrations/002-audit.js';
+import { pins } from './migrations/003-pins.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
@@ -9,7 +10,11 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
   const migrator = new Migrator({
     db,
     provider: {
-      getMigrations: async () => ({ '001-initial': initial(dialect), '002-audit': audit(dialect) }),
+      getMigrations: async () => ({
+        '001-initial': initial(dialect),
+        '002-audit': audit(dialect),
+        '003-pins': pins(),
+      }),
     },
   });
   const { error } = await migrator.migrateToLatest();

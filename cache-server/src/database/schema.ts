@@ -7,6 +7,7 @@ import type { NarsTable } from './tables/nars.js';
 import type { PathReferencesTable } from './tables/path-references.js';
 import type { PathsTable } from './tables/paths.js';
 import type { PendingNeedsTable, PendingPathsTable } from './tables/pending-paths.js';
+import type { PinPathsTable, PinRevisionsTable, PinsTable } from './tables/pins.js';
 import type { SigningKeysTable } from './tables/signing-keys.js';
 import type { TokensTable } from './tables/tokens.js';
 
@@ -28,4 +29,7 @@ export interface Schema {
   pending_needs: PendingNeedsTable;
   debug_links: DebugLinksTable;
   audit_entries: AuditEntriesTable;
+  pins: PinsTable;
+  pin_revisions: PinRevisionsTable;
+  pin_paths: PinPathsTable;
 }

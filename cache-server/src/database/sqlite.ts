@@ -1,5 +1,5 @@
 import SqliteDatabase from 'better-sqlite3';
-import { Kysely, SqliteDialect } from 'kysely';
+import { CompiledQuery, type DatabaseConnection, Kysely, SqliteDialect, SqliteDriver } from 'kysely';
 import { ServerError } from '../errors.js';
 import type { Schema } from './schema.js';
 
@@ -16,9 +16,32 @@ const BUSY_TIMEOUT = 30_000;
 export function openSqlite(path: string): OpenedDatabase {
   const open = (readonly: boolean): Kysely<Schema> => {
     const database = connect(path, readonly);
-    return new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
+    return new Kysely<Schema>({ dialect: new ImmediateSqliteDialect({ database }) });
   };
   return { write: open(false), openRead: () => open(true) };
+}
+
+/**
+ * Takes the write lock when a transaction begins: one that reads first and writes later would fail if another process wrote
+ * in between.
+ */
+class ImmediateSqliteDialect extends SqliteDialect {
+  readonly #config: ConstructorParameters<typeof SqliteDriver>[0];
+
+  constructor(config: ConstructorParameters<typeof SqliteDriver>[0]) {
+    super(config);
+    this.#config = config;
+  }
+
+  override createDriver(): SqliteDriver {
+    return new ImmediateSqliteDriver(this.#config);
+  }
+}
+
+class ImmediateSqliteDriver extends SqliteDriver {
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+  }
 }
 
 function connect(path: string, readonly: boolean): SqliteDatabase.Database {

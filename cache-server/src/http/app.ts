@@ -3,8 +3,10 @@ import { isServerAdmin } from '../auth/access.js';
 import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
+import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
+import { pinRoutes } from './pin-routes.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
 import type { CacheRoute, OpenRoute, Route, RouteContext, RouteEnvironment, ServerRoute } from './route.js';
@@ -17,8 +19,10 @@ import { uploadRoutes } from './upload-routes.js';
 export function allRoutes(services: Services): Route[] {
   return [
     ...healthRoutes(services),
+    ...documentRoutes(() => allRoutes(services)),
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
+    ...pinRoutes(services),
     ...tokenRoutes(services),
     ...uploadRoutes(services),
     ...readRoutes(services),

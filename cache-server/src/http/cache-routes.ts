@@ -1,4 +1,5 @@
 import { DEFAULT_STORE_DIR, StoreDir } from '@larder/signing/store-path';
+import { z } from 'zod';
 import { mayManage } from '../auth/access.js';
 import { allows } from '../auth/token.js';
 import { ServerError } from '../errors.js';
@@ -7,6 +8,7 @@ import { describeCache } from './describe-cache.js';
 import { readJson } from './json.js';
 import type { CacheRoute, RouteContext, ServerRoute } from './route.js';
 import type { Services } from './services.js';
+import { cacheDescription } from './wire-schemas.js';
 
 /** Listing and making caches. */
 export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
@@ -15,6 +17,11 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
       method: 'GET',
       path: '/api/v1/caches',
       access: 'token',
+      about: {
+        summary: 'List the caches that the token may see',
+        group: 'caches',
+        answers: { 200: { what: 'The caches', json: z.object({ caches: z.array(cacheDescription) }) } },
+      },
       async handle(context, token) {
         const all = await caches.list();
         const visible = all.filter(
@@ -27,6 +34,14 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
       method: 'POST',
       path: '/api/v1/caches',
       access: 'token',
+      about: {
+        summary: 'Make a cache',
+        details:
+          'Takes a token with the `admin` scope for a cache of that name. The cache gets a signing key.',
+        group: 'caches',
+        body: { json: newCacheBody },
+        answers: { 201: { what: 'The new cache', json: cacheDescription } },
+      },
       async handle(context, token) {
         const body = parseBody(newCacheBody, await readJson(context, config));
         if (!allows(token, 'admin', body.name))
@@ -53,6 +68,13 @@ export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
       method: 'PATCH',
       path: '/api/v1/caches/:cache',
       access: ['configure'],
+      about: {
+        summary: 'Change a cache',
+        details: 'What the body leaves out stays as it is.',
+        group: 'caches',
+        body: { json: cacheChangeBody },
+        answers: { 200: { what: 'The cache as it is now', json: cacheDescription } },
+      },
       async handle(context, { cache }) {
         const change = parseBody(cacheChangeBody, await json(context));
         const changed = await caches.configure(cache, change);
@@ -63,6 +85,11 @@ export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
       method: 'DELETE',
       path: '/api/v1/caches/:cache',
       access: ['admin'],
+      about: {
+        summary: 'Delete a cache and all that is in it',
+        group: 'caches',
+        answers: { 204: { what: 'It is gone' } },
+      },
       async handle(context, { cache }) {
         await caches.delete(cache);
         return context.body(null, 204);
@@ -72,6 +99,12 @@ export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
       method: 'POST',
       path: '/api/v1/caches/:cache/keys',
       access: ['configure'],
+      about: {
+        summary: 'Make one more signing key',
+        group: 'caches',
+        body: { json: newKeyBody },
+        answers: { 201: { what: 'The cache with its keys', json: cacheDescription } },
+      },
       async handle(context, { cache }) {
         const { name } = parseBody(newKeyBody, await json(context));
         const changed = await caches.addKey(cache, name);
@@ -82,6 +115,13 @@ export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
       method: 'PATCH',
       path: '/api/v1/caches/:cache/keys/:key',
       access: ['configure'],
+      about: {
+        summary: 'Sign with a key, or no longer',
+        details: 'The public half of a retired key stays listed.',
+        group: 'caches',
+        body: { json: keyChangeBody },
+        answers: { 200: { what: 'The cache with its keys', json: cacheDescription } },
+      },
       async handle(context, { cache }) {
         const { active } = parseBody(keyChangeBody, await json(context));
         const changed = await caches.setKeyActive(cache, context.req.param('key') ?? '', active);

@@ -19,6 +19,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'realisation-malformed': 400,
   'listing-malformed': 400,
   'cache-name-malformed': 400,
+  'pin-name-malformed': 400,
   'token-malformed': 400,
   'storage-key-malformed': 400,
   'compression-unknown': 400,
@@ -32,6 +33,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'cache-exists': 409,
   'key-exists': 409,
   'key-last': 409,
+  'pin-path-missing': 409,
   // Too much.
   'body-too-large': 413,
   'codec-too-large': 413,

@@ -5,6 +5,7 @@ import type { CacheDirectory } from '../caches/cache-directory.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
 import type { NarStore } from '../nars/nar-store.js';
+import type { Pins } from '../pins/pins.js';
 import type { Publisher } from '../publish/publisher.js';
 import type { Realisations } from '../publish/realisations.js';
 import type { SideFiles } from '../publish/side-files.js';
@@ -27,6 +28,7 @@ export interface Services {
   readonly stock: StockPublisher;
   readonly sideFiles: SideFiles;
   readonly realisations: Realisations;
+  readonly pins: Pins;
   /** Whether the server was told to stop. */
   readonly isStopping: () => boolean;
 }

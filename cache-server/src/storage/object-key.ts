@@ -22,6 +22,8 @@ export const objectKeys = {
   cacheInfo: (cache: string) => `${cache}/nix-cache-info`,
   /** Settings of the cache that nix-cache-info has no room for, so that the database can be rebuilt. */
   settings: (cache: string) => `${cache}/larder-cache.json`,
+  /** A pin's history, likewise. */
+  pin: (cache: string, pin: string) => `${pinPrefix(cache)}${pin}.json`,
   narInfo: (cache: string, hashPart: string) => `${cache}/${hashPart}.narinfo`,
   listing: (cache: string, hashPart: string) => `${cache}/${hashPart}.ls`,
   nar: (cache: string, narHash: string) => `${cache}/${narUrlPath(narHash)}`,
@@ -31,6 +33,11 @@ export const objectKeys = {
     `${cache}/build-trace-v2/${derivation}/${output}.doi`,
   debugInfo: (cache: string, buildId: string) => `${cache}/debuginfo/${buildId}`,
 } as const;
+
+/** What the keys of a cache's pins start with. */
+export function pinPrefix(cache: string): string {
+  return `${cache}/larder-pins/`;
+}
 
 /** Where a narinfo's URL points, relative to the cache; `narHash` is nix32 without a prefix. */
 export function narUrlPath(narHash: string): string {

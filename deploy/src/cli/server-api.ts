@@ -41,6 +41,22 @@ export class ServerApi {
   }
 
   /**
+   * The server of a cache, which is named by itself (then `options` say where) or by its URL.
+   * @returns the API, and the path of the cache in it
+   */
+  static async openCache(
+    cache: string,
+    options: ServerOptions,
+  ): Promise<{ readonly api: ServerApi; readonly path: string }> {
+    const match = /^(https?:\/\/.+)\/([^/?#]+)\/?$/.exec(cache);
+    if (match === null && cache.includes('/'))
+      throw usageError(`'${cache}' is neither the name of a cache nor its URL`);
+    const [, server, name = cache] = match ?? [];
+    const api = await ServerApi.open(server === undefined ? options : { ...options, server });
+    return { api, path: `caches/${encodeURIComponent(name)}` };
+  }
+
+  /**
    * Sends a request; gives the JSON of the answer, `undefined` when it has none.
    * @throws the server's own error, by its code
    */

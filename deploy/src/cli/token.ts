@@ -3,6 +3,7 @@ import type { CreatedToken, TokenDescription } from '@larder/cache-server/http/a
 import type { Command } from 'commander';
 import { createVerb, usageError } from './command.js';
 import { addServerOptions, ServerApi, type ServerOptions } from './server-api.js';
+import { parseDuration } from './units.js';
 
 interface CreateOptions extends ServerOptions {
   readonly cache?: string[];
@@ -10,9 +11,6 @@ interface CreateOptions extends ServerOptions {
   readonly expires?: string;
   readonly json?: true;
 }
-
-const DAY = 86_400_000;
-const UNITS: Readonly<Record<string, number>> = { h: DAY / 24, d: DAY, w: 7 * DAY, y: 365 * DAY };
 
 export function createCommand(): Command {
   const token = createVerb('token', {
@@ -93,11 +91,7 @@ function parseScopes(text: string): Scope[] {
 
 function parseExpiry(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
-  const match = /^(\d+)([hdwy])$/.exec(text);
-  const unit = UNITS[match?.[2] ?? ''];
-  if (match === null || unit === undefined)
-    throw usageError(`--expires takes 12h, 90d, 2w or 1y, not '${text}'`);
-  return new Date(Date.now() + Number(match[1]) * unit).toISOString();
+  return new Date(Date.now() + parseDuration(text, '--expires') * 1000).toISOString();
 }
 
 function describe({

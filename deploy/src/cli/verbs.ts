@@ -16,6 +16,7 @@ export interface Verb {
 export const verbs: Readonly<Record<string, Verb>> = {
   serve: { summary: 'serve binary caches over HTTP', load: () => import('./serve.js') },
   cache: { summary: "make and configure a server's caches", load: () => import('./cache.js') },
+  pin: { summary: 'keep paths of a cache under a name', load: () => import('./pin.js') },
   token: { summary: "make and revoke a server's tokens", load: () => import('./token.js') },
   admin: { summary: "look after a server's database and storage", load: () => import('./admin.js') },
   build: { summary: 'realise derivations: fetch or build', load: () => import('./build.js') },
@@ -24,6 +25,9 @@ export const verbs: Readonly<Record<string, Verb>> = {
   'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
   sign: { summary: 'sign paths with your own key', load: () => import('./sign.js') },
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },
+  'why-depends': { summary: 'show why a path needs another', load: () => import('./why-depends.js') },
+  diff: { summary: 'show what changed between two closures', load: () => import('./diff.js') },
+  du: { summary: 'show what makes a closure or store big', load: () => import('./du.js') },
   store: { summary: 'add to a store, and query it', load: () => import('./store.js') },
   log: { summary: 'print the log of a build', load: () => import('./log.js') },
   gc: { summary: 'delete what nothing needs', load: () => import('./gc.js') },

@@ -46,6 +46,9 @@ export async function updateCache(
 /** Takes a cache out of the database, with all that belongs to it. */
 export async function deleteCache(db: Kysely<Schema>, id: number): Promise<void> {
   const tables = [
+    'pin_paths',
+    'pin_revisions',
+    'pins',
     'debug_links',
     'pending_needs',
     'pending_paths',

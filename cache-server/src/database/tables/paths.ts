@@ -1,5 +1,6 @@
-import type { Kysely, Selectable } from 'kysely';
+import type { Kysely, Selectable, Transaction } from 'kysely';
 import { inBatches } from '../batches.js';
+import { isPostgres } from '../dialect.js';
 import type { Schema } from '../schema.js';
 
 /** The store paths a cache serves. */
@@ -66,6 +67,28 @@ export async function queryPathNames(
       .where('hash_part', 'in', batch)
       .execute(),
   );
+  return new Map(rows.map((row) => [row.hash_part, row.name]));
+}
+
+/**
+ * The names of those of `hashParts` that the cache serves; they cannot be withdrawn before this transaction ends. (On SQLite
+ * one transaction writes at a time anyway.)
+ */
+export async function lockPaths(
+  db: Transaction<Schema>,
+  cacheId: number,
+  hashParts: readonly string[],
+): Promise<Map<string, string>> {
+  // Locked in one order by all, so that two never wait for each other.
+  const rows = await inBatches([...new Set(hashParts)].sort(), (batch) => {
+    const select = db
+      .selectFrom('paths')
+      .select(['hash_part', 'name'])
+      .where('cache_id', '=', cacheId)
+      .where('hash_part', 'in', batch)
+      .orderBy('hash_part');
+    return (isPostgres(db) ? select.forKeyShare() : select).execute();
+  });
   return new Map(rows.map((row) => [row.hash_part, row.name]));
 }
 

@@ -204,7 +204,8 @@ async function evaluate(
   { flags, environment }: Evaluation,
 ): Promise<Wanted[] | undefined> {
   const { parseInstantiateArguments } = await import('@larder/builder/instantiate-arguments');
-  const { describeMachine, runOnMachine } = await import('../evaluation-session.js');
+  const { describeMachine } = await import('../../evaluation-machine.js');
+  const { runOnMachine } = await import('../evaluation-session.js');
   const machine = describeMachine(environment, session.arguments.settings);
   const args = [
     ...flags,

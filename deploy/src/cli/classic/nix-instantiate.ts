@@ -1,7 +1,8 @@
 import { parseInstantiateArguments } from '@larder/builder/instantiate-arguments';
 import { loadSettings } from '@larder/substituter/config';
 import type { Assignment } from '@larder/substituter/settings/nix-conf';
-import { describeMachine, runOnMachine } from '../evaluation-session.js';
+import { describeMachine } from '../../evaluation-machine.js';
+import { runOnMachine } from '../evaluation-session.js';
 import { parseArguments } from './arguments.js';
 import { EvalFlags } from './eval-flags.js';
 import { LEVEL, print } from './messages.js';
