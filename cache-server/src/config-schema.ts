@@ -70,6 +70,18 @@ const uploads = z
   })
   .prefault({});
 
+const metrics = z
+  .strictObject({ enabled: z.boolean().default(true), listen: listenAddress.optional() })
+  .prefault({});
+
+const traces = z
+  .strictObject({
+    endpoint: z.url().optional(),
+    service: z.string().min(1).default('larder'),
+    sample: z.number().min(0).max(1).default(1),
+  })
+  .prefault({});
+
 const keys = z.strictObject({ seal_key_file: z.string().optional() }).prefault({});
 
 export const configSchema = z.strictObject({
@@ -87,6 +99,8 @@ export const configSchema = z.strictObject({
   timeouts,
   uploads,
   keys,
+  metrics,
+  traces,
 });
 
 export type ParsedConfig = z.output<typeof configSchema>;

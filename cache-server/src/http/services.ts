@@ -5,6 +5,8 @@ import type { CacheDirectory } from '../caches/cache-directory.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
 import type { NarStore } from '../nars/nar-store.js';
+import type { Metrics } from '../observe/metrics.js';
+import type { Traces } from '../observe/traces.js';
 import type { Pins } from '../pins/pins.js';
 import type { Publisher } from '../publish/publisher.js';
 import type { Realisations } from '../publish/realisations.js';
@@ -29,6 +31,9 @@ export interface Services {
   readonly sideFiles: SideFiles;
   readonly realisations: Realisations;
   readonly pins: Pins;
+  /** Absent where they are turned off. */
+  readonly metrics: Metrics | undefined;
+  readonly traces: Traces | undefined;
   /** Whether the server was told to stop. */
   readonly isStopping: () => boolean;
 }

@@ -30,10 +30,14 @@ export interface NarUpload {
   readonly signal?: AbortSignal;
 }
 
+type OnReceived = (cache: Cache, nar: IngestedNar) => void;
+
 export interface NarStoreOptions {
   readonly database: Database;
   readonly storage: ObjectStorage;
   readonly reader: NarReader;
+  /** Hears of every upload that is stored now. */
+  readonly onReceived?: OnReceived;
 }
 
 /**
@@ -47,6 +51,7 @@ export class NarStore {
   readonly #database: Database;
   readonly #storage: ObjectStorage;
   readonly #reader: NarReader;
+  readonly #onReceived: OnReceived | undefined;
   /** A commit of thousands must not open thousands of files. */
   readonly #rereading = new Limiter(16);
 
@@ -54,6 +59,7 @@ export class NarStore {
     this.#database = options.database;
     this.#storage = options.storage;
     this.#reader = options.reader;
+    this.#onReceived = options.onReceived;
   }
 
   async find(cache: Cache, narHash: string): Promise<NarRow | undefined> {
@@ -83,7 +89,9 @@ export class NarStore {
     const hash = bare(nar.narHash);
     const known = await this.find(cache, hash);
     if (known === undefined) await staged.publish(objectKeys.nar(cache.name, hash));
-    return await this.#record(cache, nar, { known, fileName: upload.fileName });
+    const row = await this.#record(cache, nar, { known, fileName: upload.fileName });
+    this.#onReceived?.(cache, nar);
+    return row;
   }
 
   async #record(
