@@ -1,16 +1,19 @@
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import type { TrustedKeys } from '@larder/signing/trust';
+import { BinaryCache } from '@larder/substituter/binary-cache/binary-cache';
 import { openResumable } from '@larder/substituter/http/resumable-body';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { type OpenContext, openSource } from '@larder/substituter/open-store';
 import { SourceSet } from '@larder/substituter/source-set';
+import type { PathSource } from '@larder/substituter/store';
 import { BuildFailure } from './build-failure.js';
 import type { BuildContext, BuildMode } from './build-job.js';
 import type { BuildSettings } from './build-settings.js';
 import { readBuilderEnvironment } from './config.js';
 import { FifoPool } from './process/fifo-pool.js';
 import type { BuildListener } from './realise/build-event.js';
+import { ForeignCaches } from './realise/foreign-caches.js';
 import { makePlan, type Plan } from './realise/planner.js';
 import { type RealisedOutputs, Realiser } from './realise/realiser.js';
 import { type RepairContext, repairClosure, repairPath } from './realise/repair.js';
@@ -43,11 +46,17 @@ export class Builder implements AsyncDisposable {
   readonly #abort = new AbortController();
   readonly #signal: AbortSignal;
   readonly #substituter: Substituter | undefined;
+  readonly #foreign: readonly BinaryCache[];
 
-  private constructor(options: BuilderOptions, sources: SourceSet | undefined) {
+  private constructor(
+    options: BuilderOptions,
+    sources: SourceSet | undefined,
+    foreign: readonly BinaryCache[],
+  ) {
     const { store, settings, client, signal } = options;
     this.#options = options;
     this.#sources = sources;
+    this.#foreign = foreign;
     this.#signal = signal === undefined ? this.#abort.signal : AbortSignal.any([signal, this.#abort.signal]);
     const environment = readBuilderEnvironment();
     this.#context = {
@@ -65,13 +74,17 @@ export class Builder implements AsyncDisposable {
   static async open(options: BuilderOptions): Promise<Builder> {
     const { client, settings, onEvent } = options;
     const uris = settings.substitute ? client.settings.get('substituters') : [];
-    const sources = await Promise.all(uris.map((uri) => openSource(uri, client)));
-    if (sources.length === 0) return new Builder(options, undefined);
+    const opened = await Promise.all(uris.map((uri) => openSource(uri, client)));
+    const isForeign = (source: PathSource): source is BinaryCache =>
+      source instanceof BinaryCache && source.storeDir.path !== options.store.storeDir.path;
+    const foreign = opened.filter(isForeign);
+    const sources = opened.filter((source) => !isForeign(source));
+    if (sources.length === 0) return new Builder(options, undefined, foreign);
     const set = new SourceSet(sources, {
       onDisabled: (source, error) =>
         onEvent({ type: 'note', text: `going on without ${source.uri}: ${(error as Error).message}` }),
     });
-    return new Builder(options, set);
+    return new Builder(options, set, foreign);
   }
 
   /** What realising these takes. Nothing is fetched or built. */
@@ -123,6 +136,7 @@ export class Builder implements AsyncDisposable {
   async #realise(targets: readonly Target[], mode: BuildMode): Promise<RealisedOutputs[]> {
     const realiser = new Realiser(this.#context, {
       substituter: this.#substituter,
+      foreign: this.#foreignCaches(),
       mode,
       onEvent: this.#options.onEvent,
       abort: this.#abort,
@@ -144,6 +158,14 @@ export class Builder implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#context.fifos.close();
     await this.#sources?.close();
+    await Promise.all(this.#foreign.map((cache) => cache.close()));
+  }
+
+  #foreignCaches(): ForeignCaches | undefined {
+    if (this.#foreign.length === 0) return undefined;
+    const { store, onEvent } = this.#options;
+    const onNote = (text: string): void => onEvent({ type: 'note', text });
+    return new ForeignCaches(this.#foreign, { store, onNote, signal: this.#signal });
   }
 
   #createSubstituter(sources: SourceSet): Substituter {

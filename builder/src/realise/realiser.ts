@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { derivationOutputPath } from '@larder/signing/derivation';
+import { type Derivation, derivationOutputPath } from '@larder/signing/derivation';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
@@ -15,6 +15,7 @@ import { DerivationOptions } from '../derivation/derivation-options.js';
 import { readDerivation } from '../derivation/read-derivation.js';
 import { runBuild } from '../run-build.js';
 import type { BuildListener } from './build-event.js';
+import type { ForeignCaches } from './foreign-caches.js';
 import { tryOutputLocks } from './output-locks.js';
 import { runPostBuildHook } from './post-build-hook.js';
 import { Slots } from './slots.js';
@@ -24,6 +25,8 @@ import { type Target, targetKey } from './targets.js';
 export interface RealiserOptions {
   /** Absent when nothing may be fetched. */
   readonly substituter?: Substituter;
+  /** Absent when no cache is for stores in another directory. */
+  readonly foreign?: ForeignCaches;
   /** `check` and `repair` build the targets themselves again. */
   readonly mode: BuildMode;
   readonly onEvent: BuildListener;
@@ -145,6 +148,8 @@ export class Realiser {
       if (settings.substitute && allKnown && options.allowsSubstitutes && (await this.#tryFetch(paths))) {
         return outputPaths(wanted);
       }
+      if (options.allowsSubstitutes && (await this.#tryForeign(derivation, wanted)))
+        return outputPaths(wanted);
     }
     const job = { path, derivation, options: new DerivationOptions(derivation), mode };
     const inputs = await this.#realiseInputs(job);
@@ -174,6 +179,14 @@ export class Realiser {
       }
     }
     return false;
+  }
+
+  /** Fetches a fixed output from a cache for stores in another directory. */
+  async #tryForeign(derivation: Derivation, wanted: ReadonlyMap<string, InitialOutput>): Promise<boolean> {
+    const [only, ...others] = wanted;
+    if (this.#options.foreign === undefined || only === undefined || others.length > 0) return false;
+    const [name, { path }] = only;
+    return path !== undefined && this.#options.foreign.fetch(derivation, name, path);
   }
 
   /** Realises all inputs and gives the closure of what the build asked for. */

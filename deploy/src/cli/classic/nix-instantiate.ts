@@ -63,9 +63,9 @@ export async function run(argv: readonly string[], context: ToolContext): Promis
     const machine = describeMachine(context.environment, assignments);
     return runOnMachine({ ...parseInstantiateArguments(args, machine.surroundings), gcWarning }, machine);
   };
-  if (!isCache(loadSettings(context.environment, settings).get('store'))) return await evaluate(settings);
+  if (!isCache(loadSettings(context.environment, settings).get('store'))) return evaluate(settings);
   const { instantiateIntoCache } = await import('./instantiate-into-cache.js');
-  return await instantiateIntoCache({ common: { ...common, settings }, context, evaluate });
+  return instantiateIntoCache({ common: { ...common, settings }, context, evaluate });
 }
 
 function isCache(store: string): boolean {

@@ -168,5 +168,5 @@ async function openFile(url: URL): Promise<AsyncIterable<Uint8Array>> {
 /** Unpacks an archive; gives what it holds, alone or in a directory. */
 async function unpackInto(file: string, directory: string): Promise<string> {
   const { unpackArchive } = await import('@larder/builder/fetch/unpack');
-  return await unpackArchive(file, directory);
+  return unpackArchive(file, directory);
 }

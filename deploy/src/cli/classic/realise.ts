@@ -30,7 +30,7 @@ export async function realiseTargets(
   { mode = 'build' }: RealiseOptions,
 ): Promise<RealiseOutcome> {
   const store = await session.store();
-  if (!('layout' in store)) return await realiseByDaemon(store, targets, mode);
+  if (!('layout' in store)) return realiseByDaemon(store, targets, mode);
   await store.addTempRoots(targets.map(({ path }) => path));
   if (mode === 'build') {
     const present = await queryPresent(store, targets);

@@ -50,7 +50,7 @@ export class ToolSession implements AsyncDisposable {
   /** The store that the settings name. */
   async store(): Promise<ToolStore> {
     this.#store ??= this.#openStore();
-    return await this.#store;
+    return this.#store;
   }
 
   /** The store, for what goes to its files and database. */
