@@ -112,12 +112,10 @@ export class LarderRealiser implements Realiser {
     action: (builder: Builder) => Promise<Result>,
   ): Promise<Result> {
     const settings = this.#settings;
-    const [{ createClient }, { Builder }, { readBuildSettings }, { TrustedKeys }] = await Promise.all([
-      import('@larder/substituter/client'),
-      import('@larder/builder/builder'),
-      import('@larder/builder/build-settings'),
-      import('@larder/signing/trust'),
-    ]);
+    const { createClient } = await import('@larder/substituter/client');
+    const { Builder } = await import('@larder/builder/builder');
+    const { readBuildSettings } = await import('@larder/builder/build-settings');
+    const { TrustedKeys } = await import('@larder/signing/trust');
     this.#client ??= createClient(settings, { onWait: this.#options.onWait });
     const progress = await this.#options.showProgress(this.#store.storeDir);
     try {
