@@ -85,7 +85,6 @@ test('errors, statuses and remarks are those of nix-store', async (t) => {
     ['--option', 'frobnicate', '1', '-q'],
     ['-q', '--cores'],
     ['--verify', 'argument'],
-    ['--dump', '/no-such-file'],
     ['--delete', out],
     ['--add-fixed'],
     ['--verify'],

@@ -32,9 +32,11 @@ export class BuildMessages {
   }
 
   #describe(error: Error): string {
-    const { brief } = error instanceof BuildFailure ? error.fields : {};
-    // Its last lines are on the screen already.
-    if (this.#session.arguments.buildOutput && typeof brief === 'string') return brief;
+    if (error instanceof BuildFailure && typeof error.fields.brief === 'string') {
+      // Nix names no differing files; and a log's last lines are on the screen already.
+      if (error.code === 'not-deterministic' || this.#session.arguments.buildOutput)
+        return error.fields.brief;
+    }
     return error.message.replace(/'larder log /, "'nix-store -l ");
   }
 
