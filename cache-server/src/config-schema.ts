@@ -67,6 +67,15 @@ const uploads = z
     verify_references: z.boolean().default(true),
     pending: duration.prefault('7 d'),
     orphans: duration.prefault('24 h'),
+    lease: duration.prefault('30 s'),
+  })
+  .prefault({});
+
+const collection = z
+  .strictObject({
+    interval: duration.prefault('6 h'),
+    grace: duration.prefault('24 h'),
+    nar_lease: duration.prefault('30 d'),
   })
   .prefault({});
 
@@ -85,6 +94,7 @@ export const configSchema = z.strictObject({
   limits,
   timeouts,
   uploads,
+  collection,
   keys,
 });
 

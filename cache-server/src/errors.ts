@@ -30,6 +30,11 @@ export type ServerErrorCode =
   | 'cache-name-malformed'
   | 'pin-name-malformed'
   | 'pin-path-missing'
+  | 'path-kept'
+  | 'quota-exceeded'
+  | 'collection-running'
+  | 'lease-busy'
+  | 'lease-lost'
   | 'token-malformed'
   | 'shutting-down';
 

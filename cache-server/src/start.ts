@@ -7,10 +7,14 @@ import { TokenUse } from './auth/token-use.js';
 import { type Bootstrapped, bootstrap } from './bootstrap.js';
 import { CacheDirectory } from './caches/cache-directory.js';
 import { KeySeal } from './caches/key-seal.js';
+import { Collector } from './collect/collector.js';
+import { Keeper } from './collect/keeper.js';
+import { Withdrawal } from './collect/withdraw.js';
 import type { ServerConfig } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
 import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
+import { Leases, leaseTimes } from './leases/leases.js';
 import { NarReader } from './nars/nar-reader.js';
 import { NarStore } from './nars/nar-store.js';
 import { Pins } from './pins/pins.js';
@@ -19,6 +23,7 @@ import { Realisations } from './publish/realisations.js';
 import { SideFiles } from './publish/side-files.js';
 import { StockPublisher } from './publish/stock-publisher.js';
 import { NarInfoCache } from './read/narinfo-cache.js';
+import { PathUse } from './read/path-use.js';
 import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
@@ -29,6 +34,8 @@ export interface RunningServer {
   /** `http://host:port`, as bound. */
   readonly url: string;
   readonly bootstrapped: Bootstrapped;
+  /** What it is made of, for whoever runs it in a process of their own. */
+  readonly services: Services;
   /** Stops gracefully: requests in flight finish, within the configured deadline. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -97,8 +104,10 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
   });
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
-  const services = assemble(foundation, { reader, tokenUse, isStopping: () => isStopping });
+  const leases = new Leases(foundation.database, leaseTimes(config.uploads.lease));
+  const services = assemble(foundation, { reader, tokenUse, leases, isStopping: () => isStopping });
   const sweeper = Sweeper.start(foundation);
+  const keeper = Keeper.start({ ...services, leases, interval: config.collection.interval });
   const server = await listen(services);
   logger.info(
     { url: server.url, storage: config.storage.engine, database: config.database.engine },
@@ -108,14 +117,15 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
     isStopping = true;
     logger.info('stopping: no new connections, requests in flight finish');
     await server.close(config.timeouts.shutdown);
-    await sweeper.stop();
+    await Promise.all([services.collector.stop(), keeper.stop(), sweeper.stop()]);
+    await services.pathUse.stop();
     await tokenUse.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     logger.info('stopped');
   };
   let stopped: Promise<void> | undefined;
-  return { url: server.url, bootstrapped, close: () => (stopped ??= stop()) };
+  return { url: server.url, bootstrapped, services, close: () => (stopped ??= stop()) };
 }
 
 function assemble(
@@ -123,15 +133,19 @@ function assemble(
   parts: {
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
+    readonly leases: Leases;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, isStopping } = parts;
+  const { reader, tokenUse, leases, isStopping } = parts;
   const { config, logger, storage, database, caches } = foundation;
-  const nars = new NarStore({ database, storage, reader });
+  const nars = new NarStore({ database, storage, reader, leases, keepUnused: config.uploads.pending });
   const narInfos = new NarInfoCache({ database });
   const verifyReferences = config.uploads.verify_references;
-  const publisher = new Publisher({ database, storage, nars, narInfos, verifyReferences });
+  const publisher = new Publisher({ database, storage, nars, narInfos, leases, verifyReferences });
+  const pins = new Pins({ database, storage });
+  const { grace, nar_lease: narLease } = config.collection;
+  const withdrawal = new Withdrawal({ database, storage, leases, narInfos, logger, narLease });
   return {
     config,
     logger,
@@ -146,7 +160,10 @@ function assemble(
     stock: new StockPublisher({ database, nars, publisher, logger }),
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
-    pins: new Pins({ database, storage }),
+    pins,
+    pathUse: new PathUse(database, logger),
+    withdrawal,
+    collector: new Collector({ database, storage, leases, pins, withdrawal, logger, grace }),
     isStopping,
   };
 }

@@ -18,6 +18,7 @@ import { writePrivateFile } from '../private-file.js';
 import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 import { type Cache, checkCacheName } from './cache.js';
+import { type CacheOptions, parseCacheOptions } from './cache-options.js';
 import { formatCacheSettings } from './cache-settings.js';
 import type { KeySeal } from './key-seal.js';
 
@@ -28,6 +29,7 @@ export interface NewCache {
   readonly storeDir: StoreDir;
   /** Keys whose secret half is lost, but which published paths are signed with. */
   readonly retiredKeys?: readonly PublicKey[];
+  readonly options?: CacheOptions | undefined;
 }
 
 export interface CacheDirectoryOptions {
@@ -100,6 +102,7 @@ export class CacheDirectory {
         priority: options.priority ?? DEFAULT_PRIORITY,
         store_dir: options.storeDir.path,
         created_at: now,
+        settings: JSON.stringify(options.options ?? {}),
       });
       if (inserted === undefined)
         throw new ServerError('cache-exists', `there is a cache '${name}' already`, { fields: { name } });
@@ -123,11 +126,19 @@ export class CacheDirectory {
   /** Changes a cache's settings; gives the cache as it is then. */
   async configure(
     cache: Cache,
-    change: { readonly public?: boolean | undefined; readonly priority?: number | undefined },
+    change: {
+      readonly public?: boolean | undefined;
+      readonly priority?: number | undefined;
+      /** Replaces those it names; `undefined` takes one away. */
+      readonly options?: CacheOptions | undefined;
+    },
   ): Promise<Cache> {
     const columns = {
       ...(change.public === undefined ? {} : { public: change.public ? 1 : 0 }),
       ...(change.priority === undefined ? {} : { priority: change.priority }),
+      ...(change.options === undefined
+        ? {}
+        : { settings: JSON.stringify({ ...cache.options, ...change.options }) }),
     };
     if (Object.keys(columns).length > 0) await updateCache(this.#database.write, cache.id, columns);
     return this.#changed(cache.name);
@@ -221,6 +232,7 @@ export class CacheDirectory {
       public: row.public === 1,
       priority: row.priority,
       storeDir: new StoreDir(row.store_dir),
+      options: parseCacheOptions(JSON.parse(row.settings)),
       signingKeys: keys
         .filter((key) => key.active === 1)
         .map((key) => this.#seal.unseal(key.name, key.sealed_secret)),

@@ -3,6 +3,7 @@ import type { Dialect } from './database.js';
 import { initial } from './migrations/001-initial.js';
 import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
+import { lifeCycle } from './migrations/004-life-cycle.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
@@ -14,6 +15,7 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '001-initial': initial(dialect),
         '002-audit': audit(dialect),
         '003-pins': pins(),
+        '004-life-cycle': lifeCycle(dialect),
       }),
     },
   });

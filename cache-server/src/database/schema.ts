@@ -1,6 +1,9 @@
 import type { AuditEntriesTable } from './tables/audit-entries.js';
+import type { CacheUsageTable } from './tables/cache-usage.js';
 import type { CachesTable } from './tables/caches.js';
+import type { CollectionCountsTable, CollectionPlanTable, CollectionsTable } from './tables/collections.js';
 import type { DebugLinksTable } from './tables/debug-links.js';
+import type { LeasesTable } from './tables/leases.js';
 import type { NarFactsTable } from './tables/nar-facts.js';
 import type { NarFilesTable } from './tables/nar-files.js';
 import type { NarsTable } from './tables/nars.js';
@@ -10,6 +13,7 @@ import type { PendingNeedsTable, PendingPathsTable } from './tables/pending-path
 import type { PinPathsTable, PinRevisionsTable, PinsTable } from './tables/pins.js';
 import type { SigningKeysTable } from './tables/signing-keys.js';
 import type { TokensTable } from './tables/tokens.js';
+import type { WithdrawnPathsTable } from './tables/withdrawn-paths.js';
 
 /**
  * The tables, one a file below `tables/`, with what is asked of them. All of it is an index over the bucket, but for
@@ -32,4 +36,10 @@ export interface Schema {
   pins: PinsTable;
   pin_revisions: PinRevisionsTable;
   pin_paths: PinPathsTable;
+  cache_usage: CacheUsageTable;
+  withdrawn_paths: WithdrawnPathsTable;
+  leases: LeasesTable;
+  collections: CollectionsTable;
+  collection_plan: CollectionPlanTable;
+  collection_counts: CollectionCountsTable;
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { scopes } from '../auth/token.js';
+import type { CacheOptions, Retention } from '../caches/cache-options.js';
 import { ServerError } from '../errors.js';
 
 /** The bodies of the administration API. */
@@ -11,10 +12,48 @@ export const newCacheBody = z.strictObject({
   storeDir: z.string().optional(),
 });
 
+/** Up to a hundred years of seconds. */
+const seconds = z.int().min(1).max(3_200_000_000);
+const bytes = z.int().min(0);
+
+const retention = z.strictObject({
+  /** Seconds. */
+  age: seconds.optional(),
+  unused: seconds.optional(),
+  /** Bytes. */
+  size: bytes.optional(),
+  keepLast: z.int().min(1).max(100_000).optional(),
+});
+
 export const cacheChangeBody = z.strictObject({
   public: z.boolean().optional(),
   priority: z.int().min(0).max(1000).optional(),
+  /** Replaces all of it; null for no limit. */
+  retention: retention.nullish(),
+  /** Bytes; null for no limit. */
+  quota: bytes.nullish(),
 });
+
+/** What a change of a cache's settings means for its options: those that are named, null taking one away. */
+export function optionsChange({
+  retention,
+  quota,
+}: Pick<z.output<typeof cacheChangeBody>, 'retention' | 'quota'>): CacheOptions {
+  return {
+    ...(retention === undefined
+      ? {}
+      : { retention: retention === null ? undefined : inMilliseconds(retention) }),
+    ...(quota === undefined ? {} : { quota: quota ?? undefined }),
+  };
+}
+
+function inMilliseconds({ age, unused, ...rest }: z.output<typeof retention>): Retention {
+  return {
+    ...rest,
+    ...(age === undefined ? {} : { age: age * 1000 }),
+    ...(unused === undefined ? {} : { unused: unused * 1000 }),
+  };
+}
 
 export const newKeyBody = z.strictObject({ name: z.string().min(1).max(200).optional() });
 
@@ -31,6 +70,15 @@ export const newTokenBody = z.strictObject({
   /** ISO 8601. */
   expiresAt: z.iso.datetime({ offset: true }).optional(),
 });
+
+/** `GET /api/v1/caches/<cache>/usage`. */
+export interface CacheUsage {
+  readonly paths: number;
+  /** Stored NARs, those that are kept a while for clients that remember withdrawn paths among them. */
+  readonly nars: number;
+  /** Their bytes as stored. */
+  readonly narBytes: number;
+}
 
 /** What is told of a token: never the token itself. */
 export interface TokenDescription {

@@ -3,6 +3,7 @@ import { isServerAdmin } from '../auth/access.js';
 import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
+import { collectionRoutes } from './collection-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
 import { pinRoutes } from './pin-routes.js';
@@ -21,6 +22,7 @@ export function allRoutes(services: Services): Route[] {
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
     ...pinRoutes(services),
+    ...collectionRoutes(services),
     ...tokenRoutes(services),
     ...uploadRoutes(services),
     ...readRoutes(services),

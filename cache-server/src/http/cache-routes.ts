@@ -1,8 +1,17 @@
 import { DEFAULT_STORE_DIR, StoreDir } from '@larder/signing/store-path';
 import { mayManage } from '../auth/access.js';
 import { allows } from '../auth/token.js';
+import { queryUsage } from '../database/tables/cache-usage.js';
 import { ServerError } from '../errors.js';
-import { cacheChangeBody, keyChangeBody, newCacheBody, newKeyBody, parseBody } from './admin-bodies.js';
+import {
+  type CacheUsage,
+  cacheChangeBody,
+  keyChangeBody,
+  newCacheBody,
+  newKeyBody,
+  optionsChange,
+  parseBody,
+} from './admin-bodies.js';
 import { describeCache } from './describe-cache.js';
 import { readJson } from './json.js';
 import type { CacheRoute, RouteContext, ServerRoute } from './route.js';
@@ -46,7 +55,7 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
 }
 
 /** Changing and deleting a cache, and its keys. */
-export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
+export function cacheRoutes({ caches, config, database }: Services): CacheRoute[] {
   const json = (context: RouteContext): Promise<unknown> => readJson(context, config);
   return [
     {
@@ -55,8 +64,19 @@ export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
       access: ['configure'],
       async handle(context, { cache }) {
         const change = parseBody(cacheChangeBody, await json(context));
-        const changed = await caches.configure(cache, change);
+        const { public: isPublic, priority } = change;
+        const options = optionsChange(change);
+        const changed = await caches.configure(cache, { public: isPublic, priority, options });
         return context.json(describeCache(changed, config, context));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/v1/caches/:cache/usage',
+      access: ['pull', 'push'],
+      async handle(context, { cache }) {
+        const { paths, nars, nar_bytes } = await queryUsage(database.read, cache.id);
+        return context.json({ paths, nars, narBytes: nar_bytes } satisfies CacheUsage);
       },
     },
     {

@@ -1,5 +1,6 @@
 import type { CacheDescription } from '@larder/signing/upload';
 import type { Cache } from '../caches/cache.js';
+import type { CacheOptions } from '../caches/cache-options.js';
 import type { ServerConfig } from '../config.js';
 import type { RouteContext } from './route.js';
 
@@ -13,5 +14,25 @@ export function describeCache(cache: Cache, config: ServerConfig, context: Route
     priority: cache.priority,
     publicKeys: cache.publicKeys.map((key) => key.format()),
     url: `${server}/${cache.name}`,
+    ...describeOptions(cache.options),
   };
+}
+
+function describeOptions({ retention, quota }: CacheOptions): Partial<CacheDescription> {
+  return {
+    ...(retention === undefined
+      ? {}
+      : {
+          retention: {
+            ...retention,
+            age: inSeconds(retention.age),
+            unused: inSeconds(retention.unused),
+          },
+        }),
+    ...(quota === undefined ? {} : { quota }),
+  };
+}
+
+function inSeconds(milliseconds: number | undefined): number | undefined {
+  return milliseconds === undefined ? undefined : milliseconds / 1000;
 }

@@ -34,9 +34,12 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'key-exists': 409,
   'key-last': 409,
   'pin-path-missing': 409,
+  'path-kept': 409,
+  'collection-running': 409,
   // Too much.
   'body-too-large': 413,
   'codec-too-large': 413,
+  'quota-exceeded': 413,
   'range-not-satisfiable': 416,
   // It is one, but what it carries is not what it says.
   'nar-malformed': 422,
@@ -56,6 +59,8 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'worker-pool-closed': 503,
   'worker-crashed': 503,
   'shutting-down': 503,
+  'lease-busy': 503,
+  'lease-lost': 503,
 };
 
 export interface HttpError {

@@ -16,7 +16,7 @@ const HASH = '[0-9abcdfghijklmnpqrsvwxyz]';
 
 /** What stock Nix reads of a cache. */
 export function readRoutes(services: Services): CacheRoute[] {
-  const { narInfos, storage, nars } = services;
+  const { narInfos, storage, nars, pathUse } = services;
 
   const sendFile = async (
     context: RouteContext,
@@ -48,6 +48,7 @@ export function readRoutes(services: Services): CacheRoute[] {
         const { id } = grant.cache;
         const narInfo = narInfos.peek(id, hashPart) ?? (await narInfos.find(id, hashPart));
         if (narInfo === undefined) return absent(context);
+        pathUse.note(id, hashPart);
         const { incoming, outgoing } = context.env;
         const isKnown = matchesEtag(incoming.headers['if-none-match'], narInfo.etag);
         // Below Hono, and as text: headers and body leave in one write, without a Response being made of them.

@@ -2,6 +2,8 @@ import type { Logger } from 'pino';
 import type { AuditLog } from '../audit/audit-log.js';
 import type { Gate } from '../auth/access.js';
 import type { CacheDirectory } from '../caches/cache-directory.js';
+import type { Collector } from '../collect/collector.js';
+import type { Withdrawal } from '../collect/withdraw.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
 import type { NarStore } from '../nars/nar-store.js';
@@ -11,6 +13,7 @@ import type { Realisations } from '../publish/realisations.js';
 import type { SideFiles } from '../publish/side-files.js';
 import type { StockPublisher } from '../publish/stock-publisher.js';
 import type { NarInfoCache } from '../read/narinfo-cache.js';
+import type { PathUse } from '../read/path-use.js';
 import type { ObjectStorage } from '../storage/storage.js';
 
 /** What routes are made of. */
@@ -29,6 +32,9 @@ export interface Services {
   readonly sideFiles: SideFiles;
   readonly realisations: Realisations;
   readonly pins: Pins;
+  readonly pathUse: PathUse;
+  readonly withdrawal: Withdrawal;
+  readonly collector: Collector;
   /** Whether the server was told to stop. */
   readonly isStopping: () => boolean;
 }

@@ -58,7 +58,7 @@ export interface ObjectStorage extends AsyncDisposable {
   /** The range must lie within the object. */
   get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
   head(key: string): Promise<ObjectInfo | undefined>;
-  delete(keys: readonly string[]): Promise<void>;
+  delete(keys: readonly string[], options?: DeleteOptions): Promise<void>;
   /** All objects whose key starts with `prefix`, sorted by key. */
   list(prefix: string): AsyncIterable<ObjectInfo>;
   /** The names directly under the root that have objects below them: one a cache. */
@@ -67,6 +67,10 @@ export interface ObjectStorage extends AsyncDisposable {
   sweep(before: Date): Promise<number>;
   /** Resolves when the storage can be written to. */
   check(): Promise<void>;
+}
+
+export interface DeleteOptions {
+  readonly signal?: AbortSignal;
 }
 
 export interface GetOptions {

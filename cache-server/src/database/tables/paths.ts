@@ -1,7 +1,9 @@
 import type { Kysely, Selectable, Transaction } from 'kysely';
 import { inBatches } from '../batches.js';
+import type { Database } from '../database.js';
 import { isPostgres } from '../dialect.js';
 import type { Schema } from '../schema.js';
+import { transact } from '../transaction.js';
 
 /** The store paths a cache serves. */
 export interface PathsTable {
@@ -17,6 +19,10 @@ export interface PathsTable {
   /** The narinfo as it is in the bucket, ready to be sent. */
   narinfo: string;
   created_at: number;
+  /** When a client last pushed it, whether it was there or not. */
+  pushed_at: number;
+  /** When it was last pushed or fetched; only as precise as `PathUse` is. */
+  last_used_at: number;
 }
 
 export type PathRow = Selectable<PathsTable>;
@@ -113,6 +119,44 @@ export async function updateNarInfoText(
     .where('cache_id', '=', path.cacheId)
     .where('hash_part', '=', path.hashPart)
     .execute();
+}
+
+/** Notes that paths were used, where that was last noted before `before`: pushed, too, if `pushed` says so. */
+export async function touchPaths(
+  database: Database,
+  cacheId: number,
+  use: {
+    /** Sorted, so that two replicas never wait for each other. */
+    readonly hashParts: readonly string[];
+    readonly now: number;
+    readonly before: number;
+    readonly pushed?: boolean;
+  },
+): Promise<void> {
+  await inBatches(use.hashParts, async (batch) => {
+    await transact(database, async (db) => {
+      const stale = db
+        .selectFrom('paths')
+        .select('hash_part')
+        .where('cache_id', '=', cacheId)
+        .where('hash_part', 'in', batch)
+        .where('last_used_at', '<', use.before)
+        .orderBy('hash_part');
+      const rows = await (isPostgres(db) ? stale.forNoKeyUpdate() : stale).execute();
+      if (rows.length === 0) return;
+      await db
+        .updateTable('paths')
+        .set({ last_used_at: use.now, ...(use.pushed === true ? { pushed_at: use.now } : {}) })
+        .where('cache_id', '=', cacheId)
+        .where(
+          'hash_part',
+          'in',
+          rows.map((row) => row.hash_part),
+        )
+        .execute();
+    });
+    return [];
+  });
 }
 
 export async function countPaths(db: Kysely<Schema>, cacheId: number): Promise<number> {
