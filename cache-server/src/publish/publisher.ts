@@ -98,6 +98,7 @@ export class Publisher {
     const all = await bringBackWithdrawn(this.#database, cache, drafts);
     const known = await queryPaths(this.#database.read, cache.id, [...all.keys()]);
     checkNames(known, all);
+    if (!(await this.#touch(cache, known))) return undefined;
     const fresh = [...all].filter(([hashPart]) => !known.has(hashPart)).map(([, draft]) => draft);
     const ready = await this.prepare(cache, fresh);
     const { statuses, changed } = mergeAll(cache, known, all);
@@ -120,7 +121,6 @@ export class Publisher {
         for (const { hashPart } of [...ready, ...changed]) this.#narInfos.invalidate(cache.id, hashPart);
       }
     }
-    await this.#touch(cache, known);
     return statuses;
   }
 
@@ -146,13 +146,17 @@ export class Publisher {
     }
   }
 
-  /** A path that is pushed again counts as new. */
-  async #touch(cache: Cache, known: ReadonlyMap<string, PathRow>): Promise<void> {
+  /**
+   * A path that is pushed again counts as new. @returns false when a collection was quicker: then the client must not be told
+   * that the path is there
+   */
+  async #touch(cache: Cache, known: ReadonlyMap<string, PathRow>): Promise<boolean> {
     const now = Date.now();
-    const before = now - PUSH_RESOLUTION;
-    const stale = [...known.values()].filter((row) => row.pushed_at < before).map((row) => row.hash_part);
-    if (stale.length > 0)
-      await touchPaths(this.#database, cache.id, { hashParts: stale.sort(), now, before: now, pushed: true });
+    const stale = [...known.values()].filter((row) => row.pushed_at < now - PUSH_RESOLUTION);
+    if (stale.length === 0) return true;
+    const hashParts = stale.map((row) => row.hash_part).sort();
+    const touched = await touchPaths(this.#database, cache.id, { hashParts, now, before: now, pushed: true });
+    return touched === stale.length;
   }
 
   /** Runs every check on paths that are not published yet, and signs them; gives them references first. */

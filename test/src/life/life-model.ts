@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Cache } from '@larder/cache-server/caches/cache';
 import { leaseOf } from '@larder/cache-server/collect/withdraw';
 import { objectKeys } from '@larder/cache-server/storage/object-key';
@@ -134,6 +135,26 @@ async function push(model: Model, real: Real, { index, via }: { index: number; v
   for (const each of closure) model.fresh.add(each);
 }
 
+/** As Larder's own client does: asks what is missing, and pushes that. */
+async function pushMissing(
+  model: Model,
+  real: Real,
+  { index, via }: { index: number; via: number },
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const seen = await visible(real);
+    const missing = [...closureOf(real, [index])].filter((each) => !seen.has(each));
+    try {
+      const batch = missing.map((each) => real.paths[each] as SamplePath);
+      await (real.replicas[via % real.replicas.length] as Replica).push(real.cache, batch);
+      for (const each of missing) model.fresh.add(each);
+      return;
+    } catch (error) {
+      if (!isRetried(error) || attempt > 5) throw error;
+    }
+  }
+}
+
 function step(text: string, run: (model: Model, real: Real) => Promise<void>): Step {
   return {
     check: () => true,
@@ -212,6 +233,24 @@ export const steps: fc.Arbitrary<Step>[] = [
         ...indexes.map((at) => push(model, real, { index: at, via: to + 1 })),
       ]);
     }),
+  ),
+  fc.tuple(index, some, via, fc.nat(60)).map(([at, indexes, to, pause]) =>
+    step(
+      `collect all old but ${indexes.join()} via ${to} while pushing what ${at} lacks`,
+      async (model, real) => {
+        await push(model, real, { index: at, via: to });
+        const path = real.paths[at] as SamplePath;
+        const { hashParts } = await (real.replicas[0] as Replica).withdrawal.withdraw(real.cache, [
+          path.hashPart,
+        ]);
+        if (hashParts.length > 0) model.fresh.delete(at);
+        const old = real.paths.map((_, each) => each).filter((each) => !indexes.includes(each));
+        if (old.length > 0) await ageAll(model, real, old);
+        // So that they meet now here, now there.
+        const late = delay(pause).then(() => pushMissing(model, real, { index: at, via: to + 1 }));
+        await Promise.all([collect(real, to), late]);
+      },
+    ),
   ),
   fc.tuple(index, fc.nat(6), fc.boolean()).map(([at, writes, isAfter]) =>
     step(`die at write ${writes}${isAfter ? ', done' : ''} of pushing ${at}`, async (model, real) => {

@@ -121,7 +121,10 @@ export async function updateNarInfoText(
     .execute();
 }
 
-/** Notes that paths were used, where that was last noted before `before`: pushed, too, if `pushed` says so. */
+/**
+ * Notes that paths were used, where that was last noted before `before`; or pushed, whenever they were used.
+ * @returns how many were noted
+ */
 export async function touchPaths(
   database: Database,
   cacheId: number,
@@ -132,18 +135,18 @@ export async function touchPaths(
     readonly before: number;
     readonly pushed?: boolean;
   },
-): Promise<void> {
-  await inBatches(use.hashParts, async (batch) => {
-    await transact(database, async (db) => {
-      const stale = db
+): Promise<number> {
+  const noted = await inBatches(use.hashParts, (batch) =>
+    transact(database, async (db) => {
+      let stale = db
         .selectFrom('paths')
         .select('hash_part')
         .where('cache_id', '=', cacheId)
         .where('hash_part', 'in', batch)
-        .where('last_used_at', '<', use.before)
         .orderBy('hash_part');
+      if (use.pushed !== true) stale = stale.where('last_used_at', '<', use.before);
       const rows = await (isPostgres(db) ? stale.forNoKeyUpdate() : stale).execute();
-      if (rows.length === 0) return;
+      if (rows.length === 0) return [];
       await db
         .updateTable('paths')
         .set({ last_used_at: use.now, ...(use.pushed === true ? { pushed_at: use.now } : {}) })
@@ -154,9 +157,10 @@ export async function touchPaths(
           rows.map((row) => row.hash_part),
         )
         .execute();
-    });
-    return [];
-  });
+      return rows;
+    }),
+  );
+  return noted.length;
 }
 
 export async function countPaths(db: Kysely<Schema>, cacheId: number): Promise<number> {
