@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
-import { parseNixPath, parseSearchPathEntry, type SearchPathEntry } from './eval/search-path.js';
+import { parseNixPath, parseSearchPathEntry, type SearchPathEntry } from './eval/search-path-entry.js';
 import type {
   AutoArgument,
   EvaluationGoal,

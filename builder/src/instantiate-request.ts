@@ -1,4 +1,4 @@
-import type { SearchPathEntry } from './eval/search-path.js';
+import type { SearchPathEntry } from './eval/search-path-entry.js';
 
 /** An expression to evaluate, by where it is. */
 export type ExpressionSource =

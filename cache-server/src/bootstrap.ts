@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_STORE_DIR, StoreDir } from '@larder/signing/store-path';
 import { generateToken, registerToken } from './auth/token.js';
+import { ServerError } from './errors.js';
 import { writePrivateFile } from './private-file.js';
 import { reindex } from './reindex.js';
 import type { Foundation } from './start.js';
@@ -40,8 +41,9 @@ export async function bootstrap(foundation: Foundation): Promise<Bootstrapped> {
       made.push(cache.name);
     }
   }
-  const tokenFile = join(config.data, 'admin-token');
-  const token = await adminToken(foundation, tokenFile, { create: isFirst });
+  const given = config.admin_token_file;
+  const tokenFile = given ?? join(config.data, 'admin-token');
+  const token = await adminToken(foundation, tokenFile, { create: isFirst && given === undefined });
   return { caches: made, ...token };
 }
 
@@ -50,14 +52,29 @@ export async function bootstrap(foundation: Foundation): Promise<Bootstrapped> {
  * the first cache: a second replica has no need of one of its own.
  */
 async function adminToken(
-  { database, logger }: Foundation,
+  { config, database, logger }: Foundation,
   file: string,
   { create }: { readonly create: boolean },
 ): Promise<Pick<Bootstrapped, 'tokenFile' | 'madeToken'>> {
   const madeToken = create && (await writePrivateFile(file, `${generateToken()}\n`));
-  const text = await readFile(file, 'utf8').catch(() => undefined);
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    if (config.admin_token_file === undefined) return undefined;
+    throw new ServerError('config-malformed', `cannot read the admin token: ${String(error)}`, {
+      cause: error,
+    });
+  });
   if (text === undefined) return { madeToken: false };
+  checkTokenText(text.trim(), file);
   await registerToken(database, text.trim(), { name: 'admin-token file', caches: ['*'], scopes: ['admin'] });
   if (madeToken) logger.info({ file }, 'made an admin token');
   return { tokenFile: file, madeToken };
+}
+
+/** One that can be guessed is worse than none. */
+function checkTokenText(text: string, file: string): void {
+  if (/^\S{20,512}$/.test(text)) return;
+  throw new ServerError(
+    'token-malformed',
+    `${file}: an admin token is a single word of at least 20 characters; 'openssl rand -hex 32' makes a good one`,
+  );
 }

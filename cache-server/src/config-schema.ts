@@ -79,6 +79,18 @@ const collection = z
   })
   .prefault({});
 
+const metrics = z
+  .strictObject({ enabled: z.boolean().default(true), listen: listenAddress.optional() })
+  .prefault({});
+
+const traces = z
+  .strictObject({
+    endpoint: z.url().optional(),
+    service: z.string().min(1).default('larder'),
+    sample: z.number().min(0).max(1).default(1),
+  })
+  .prefault({});
+
 const keys = z.strictObject({ seal_key_file: z.string().optional() }).prefault({});
 
 export const configSchema = z.strictObject({
@@ -88,6 +100,7 @@ export const configSchema = z.strictObject({
     .url()
     .transform((url) => url.replace(/\/+$/, ''))
     .optional(),
+  admin_token_file: z.string().min(1).optional(),
   log,
   storage: z.discriminatedUnion('engine', [diskStorage, s3Storage]).default({ engine: 'disk' }),
   database: z.discriminatedUnion('engine', [sqlite, postgresql]).default({ engine: 'sqlite' }),
@@ -96,6 +109,8 @@ export const configSchema = z.strictObject({
   uploads,
   collection,
   keys,
+  metrics,
+  traces,
 });
 
 export type ParsedConfig = z.output<typeof configSchema>;

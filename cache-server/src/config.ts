@@ -23,8 +23,10 @@ const VARIABLES: readonly (readonly [variable: string, key: readonly string[]])[
   ['LARDER_LISTEN', ['listen']],
   ['LARDER_DATA', ['data']],
   ['LARDER_PUBLIC_URL', ['public_url']],
+  ['LARDER_ADMIN_TOKEN_FILE', ['admin_token_file']],
   ['LARDER_LOG_LEVEL', ['log', 'level']],
   ['LARDER_DATABASE_URL', ['database', 'url']],
+  ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', ['traces', 'endpoint']],
   ['LARDER_S3_ACCESS_KEY_ID', ['storage', 'access_key_id']],
   ['LARDER_S3_SECRET_ACCESS_KEY', ['storage', 'secret_access_key']],
 ];

@@ -12,11 +12,16 @@ import { Keeper } from './collect/keeper.js';
 import { Withdrawal } from './collect/withdraw.js';
 import type { ServerConfig } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
+import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
 import { Leases, leaseTimes } from './leases/leases.js';
 import { NarReader } from './nars/nar-reader.js';
 import { NarStore } from './nars/nar-store.js';
+import { Metrics } from './observe/metrics.js';
+import { observeStorage } from './observe/observed-storage.js';
+import { type Observer, observers } from './observe/observer.js';
+import { openTraces, type Traces } from './observe/traces.js';
 import { Pins } from './pins/pins.js';
 import { Publisher } from './publish/publisher.js';
 import { Realisations } from './publish/realisations.js';
@@ -53,15 +58,20 @@ export interface Foundation extends AsyncDisposable {
  * Opens storage and database, making both if need be.
  * @throws `storage-failed`, `database-failed`, `key-unsealable`
  */
-export async function openFoundation(config: ServerConfig, logger: Logger): Promise<Foundation> {
+export async function openFoundation(
+  config: ServerConfig,
+  logger: Logger,
+  observer?: Observer,
+): Promise<Foundation> {
   await mkdir(config.data, { recursive: true });
   const sealFile = config.keys.seal_key_file;
   const seal = await KeySeal.open(sealFile ?? join(config.data, 'seal-key'), {
     create: sealFile === undefined,
   });
-  const storage = await openStorage(config);
+  const opened = await openStorage(config);
+  const storage = observer === undefined ? opened : observeStorage(opened, observer);
   try {
-    const database = await openDatabase(databaseOptions(config));
+    const database = await openDatabase(databaseOptions(config), observer?.database);
     const keyDirectory = join(config.data, 'keys');
     return {
       config,
@@ -85,17 +95,30 @@ export async function openFoundation(config: ServerConfig, logger: Logger): Prom
  * @throws what opening storage, database or socket throws
  */
 export async function startServer(config: ServerConfig, logger: Logger): Promise<RunningServer> {
-  const foundation = await openFoundation(config, logger);
+  const metrics = config.metrics.enabled ? new Metrics() : undefined;
+  const traces = await openTraces(config);
+  const heard = [metrics?.observer, traces?.observer].filter((each) => each !== undefined);
+  const foundation = await openFoundation(config, logger, heard.length > 0 ? observers(heard) : undefined);
   try {
     const bootstrapped = await bootstrap(foundation);
-    return await serve(foundation, bootstrapped);
+    return await serve(foundation, { bootstrapped, metrics, traces });
   } catch (error) {
+    await traces?.[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promise<RunningServer> {
+interface Beginnings {
+  readonly bootstrapped: Bootstrapped;
+  readonly metrics: Metrics | undefined;
+  readonly traces: Traces | undefined;
+}
+
+async function serve(
+  foundation: Foundation,
+  { bootstrapped, metrics, traces }: Beginnings,
+): Promise<RunningServer> {
   const { config, logger } = foundation;
   const reader = new NarReader({
     level: config.uploads.compression_level,
@@ -105,9 +128,18 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
   const leases = new Leases(foundation.database, leaseTimes(config.uploads.lease));
-  const services = assemble(foundation, { reader, tokenUse, leases, isStopping: () => isStopping });
+  const services = assemble(foundation, {
+    reader,
+    tokenUse,
+    leases,
+    metrics,
+    traces,
+    isStopping: () => isStopping,
+  });
+  if (metrics !== undefined) measureQueues(metrics, services, reader);
   const sweeper = Sweeper.start(foundation);
   const keeper = Keeper.start({ ...services, leases, interval: config.collection.interval });
+  const metricsServer = await listenForMetrics(services);
   const server = await listen(services);
   logger.info(
     { url: server.url, storage: config.storage.engine, database: config.database.engine },
@@ -117,11 +149,13 @@ async function serve(foundation: Foundation, bootstrapped: Bootstrapped): Promis
     isStopping = true;
     logger.info('stopping: no new connections, requests in flight finish');
     await server.close(config.timeouts.shutdown);
+    await metricsServer?.close();
     await Promise.all([services.collector.stop(), keeper.stop(), sweeper.stop()]);
     await services.pathUse.stop();
     await tokenUse.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
+    await traces?.[Symbol.asyncDispose]();
     logger.info('stopped');
   };
   let stopped: Promise<void> | undefined;
@@ -134,12 +168,21 @@ function assemble(
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
     readonly leases: Leases;
+    readonly metrics: Metrics | undefined;
+    readonly traces: Traces | undefined;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, leases, isStopping } = parts;
+  const { reader, tokenUse, leases, metrics, traces, isStopping } = parts;
   const { config, logger, storage, database, caches } = foundation;
-  const nars = new NarStore({ database, storage, reader, leases, keepUnused: config.uploads.pending });
+  const nars = new NarStore({
+    database,
+    storage,
+    reader,
+    leases,
+    keepUnused: config.uploads.pending,
+    onReceived: (cache, nar) => metrics?.narReceived(cache.name, nar),
+  });
   const narInfos = new NarInfoCache({ database });
   const verifyReferences = config.uploads.verify_references;
   const publisher = new Publisher({ database, storage, nars, narInfos, leases, verifyReferences });
@@ -164,11 +207,20 @@ function assemble(
     pathUse: new PathUse(database, logger),
     withdrawal,
     collector: new Collector({ database, storage, leases, pins, withdrawal, logger, grace }),
+    metrics,
+    traces,
     isStopping,
   };
 }
 
-async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
+/** What waits, and what runs. */
+function measureQueues(metrics: Metrics, { audit }: Services, reader: NarReader): void {
+  metrics.gauge('larder_nar_jobs_running', 'NARs that worker threads read now', () => reader.load.running);
+  metrics.gauge('larder_nar_jobs_waiting', 'NARs that wait for a thread', () => reader.load.waiting);
+  metrics.gauge('larder_audit_entries_waiting', 'Audit entries that wait to be written', () => audit.waiting);
+}
+
+export async function openStorage({ storage, data }: ServerConfig): Promise<ObjectStorage> {
   if (storage.engine === 'disk') return DiskStorage.open(resolve(data, storage.path ?? 'storage'));
   const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = storage;
   return new S3Storage({

@@ -66,6 +66,13 @@ export class WorkerPool<Jobs extends JobTable> {
     return this.#size;
   }
 
+  /** Jobs that threads have, and those that wait for one. */
+  get load(): { readonly running: number; readonly waiting: number } {
+    let running = 0;
+    for (const thread of this.#threads) running += thread.load;
+    return { running, waiting: this.#queue.length };
+  }
+
   /** Begins a job, or queues it while every thread has all it may take. */
   run<Name extends keyof Jobs & string>(
     name: Name,

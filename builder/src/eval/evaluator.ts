@@ -11,7 +11,7 @@ import type { Host } from './host.js';
 import { type EvalSettings, type Importer, machine } from './machine.js';
 import { cursedOrWarning, type ParseOptions, parseBindings, parseSource } from './parser.js';
 import { formatPosition, noPos, type Origin, sourceBetween } from './positions.js';
-import type { SearchPathEntry } from './search-path.js';
+import type { SearchPathEntry } from './search-path-entry.js';
 import { intern } from './symbols.js';
 import { type Env, force, type Slot, type Thunk, type Value } from './values.js';
 

@@ -21,6 +21,11 @@ export class AuditLog {
     this.#database = database;
   }
 
+  /** Entries that wait for their turn. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   /** Resolves once the entry is durable. */
   async record(entry: AuditEntry): Promise<void> {
     this.#waiting.push(entry);

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import type { Kysely, LogEvent } from 'kysely';
 import { sql } from 'kysely';
 import { ServerError } from '../errors.js';
 import { migrate } from './migrate.js';
@@ -7,6 +7,9 @@ import type { Schema } from './schema.js';
 import { openSqlite } from './sqlite.js';
 
 export type Dialect = 'sqlite' | 'postgresql';
+
+/** Hears of every query: its kind (select, insert, …) and how long it took. */
+export type OnQuery = (kind: string, seconds: number, failed: boolean) => void;
 
 export type DatabaseOptions =
   | { readonly engine: 'sqlite'; readonly path: string }
@@ -24,8 +27,9 @@ export interface Database extends AsyncDisposable {
  * Opens the database and brings its tables up to date.
  * @throws `database-failed` saying what could not be opened
  */
-export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  const opened = options.engine === 'sqlite' ? openSqlite(options.path) : openPostgres(options);
+export async function openDatabase(options: DatabaseOptions, onQuery?: OnQuery): Promise<Database> {
+  const log = onQuery === undefined ? undefined : queryLog(onQuery);
+  const opened = options.engine === 'sqlite' ? openSqlite(options.path, log) : openPostgres(options, log);
   try {
     await migrate(opened.write, options.engine);
     const read = opened.openRead();
@@ -45,6 +49,18 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
       cause: error,
     });
   }
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  SelectQueryNode: 'select',
+  InsertQueryNode: 'insert',
+  UpdateQueryNode: 'update',
+  DeleteQueryNode: 'delete',
+};
+
+function queryLog(onQuery: OnQuery): (event: LogEvent) => void {
+  return ({ query, level, queryDurationMillis }) =>
+    onQuery(KINDS[query.query.kind] ?? 'other', queryDurationMillis / 1000, level === 'error');
 }
 
 /** Resolves when the database answers. */

@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect } from 'kysely';
+import { Kysely, type KyselyConfig, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Schema } from './schema.js';
 import type { OpenedDatabase } from './sqlite.js';
@@ -6,10 +6,10 @@ import type { OpenedDatabase } from './sqlite.js';
 /** The wire type of `bigint`, which pg gives as text for fear of 2^53: our sizes and times stay below. */
 const INT8 = 20;
 
-export function openPostgres(options: {
-  readonly url: string;
-  readonly connections: number;
-}): OpenedDatabase {
+export function openPostgres(
+  options: { readonly url: string; readonly connections: number },
+  log: KyselyConfig['log'],
+): OpenedDatabase {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.connections,
@@ -21,6 +21,6 @@ export function openPostgres(options: {
   });
   // An idle connection that the server closes (a restart, say) is no fault: the pool opens another.
   pool.on('error', () => undefined);
-  const write = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  const write = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }), ...(log ? { log } : {}) });
   return { write, openRead: () => write };
 }

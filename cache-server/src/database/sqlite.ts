@@ -1,5 +1,12 @@
 import SqliteDatabase from 'better-sqlite3';
-import { CompiledQuery, type DatabaseConnection, Kysely, SqliteDialect, SqliteDriver } from 'kysely';
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  Kysely,
+  type KyselyConfig,
+  SqliteDialect,
+  SqliteDriver,
+} from 'kysely';
 import { ServerError } from '../errors.js';
 import type { Schema } from './schema.js';
 
@@ -13,10 +20,10 @@ export interface OpenedDatabase {
 /** How long a write waits for another process's, in milliseconds. */
 const BUSY_TIMEOUT = 30_000;
 
-export function openSqlite(path: string): OpenedDatabase {
+export function openSqlite(path: string, log: KyselyConfig['log']): OpenedDatabase {
   const open = (readonly: boolean): Kysely<Schema> => {
     const database = connect(path, readonly);
-    return new Kysely<Schema>({ dialect: new ImmediateSqliteDialect({ database }) });
+    return new Kysely<Schema>({ dialect: new ImmediateSqliteDialect({ database }), ...(log ? { log } : {}) });
   };
   return { write: open(false), openRead: () => open(true) };
 }

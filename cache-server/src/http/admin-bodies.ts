@@ -71,32 +71,57 @@ export const newTokenBody = z.strictObject({
   expiresAt: z.iso.datetime({ offset: true }).optional(),
 });
 
+/** ISO 8601. */
+const time = z.iso.datetime();
+
 /** `GET /api/v1/caches/<cache>/usage`. */
-export interface CacheUsage {
-  readonly paths: number;
-  /** Stored NARs, those that are kept a while for clients that remember withdrawn paths among them. */
-  readonly nars: number;
-  /** Their bytes as stored. */
-  readonly narBytes: number;
-}
+export const cacheUsage = z
+  .object({
+    paths: z.int(),
+    nars: z.int().meta({
+      description:
+        'Stored NARs, those that are kept a while for clients that remember withdrawn paths among them',
+    }),
+    narBytes: z.int().meta({ description: 'Their bytes as stored' }),
+  })
+  .meta({ id: 'CacheUsage' });
+export type CacheUsage = z.output<typeof cacheUsage>;
 
 /** What is told of a token: never the token itself. */
-export interface TokenDescription {
-  readonly id: number;
-  readonly name: string;
-  readonly caches: readonly string[];
-  readonly scopes: readonly string[];
-  /** These are ISO 8601, or absent. */
-  readonly createdAt: string;
-  readonly expiresAt?: string;
-  readonly revokedAt?: string;
-  readonly lastUsedAt?: string;
-}
+export const tokenDescription = z
+  .object({
+    id: z.int(),
+    name: z.string(),
+    caches: z.array(z.string()).readonly(),
+    scopes: z.array(z.string()).readonly(),
+    createdAt: time,
+    expiresAt: time.exactOptional(),
+    revokedAt: time.exactOptional(),
+    lastUsedAt: time.exactOptional(),
+  })
+  .meta({ id: 'Token' });
+export type TokenDescription = z.output<typeof tokenDescription>;
 
 /** The answer to a new token: the only time its text is told. */
-export interface CreatedToken extends TokenDescription {
-  readonly token: string;
-}
+export const createdToken = z
+  .object({ ...tokenDescription.shape, token: z.string() })
+  .meta({ id: 'NewToken' });
+export type CreatedToken = z.output<typeof createdToken>;
+
+export const auditEntry = z
+  .object({
+    id: z.int(),
+    at: time,
+    token_id: z.int().nullable(),
+    token_name: z.string().nullable().meta({ description: 'As it was called then' }),
+    address: z.string().nullable(),
+    cache: z.string().nullable(),
+    action: z.string().meta({ description: 'The route: `PUT /:cache/nar/:file`' }),
+    target: z.string().meta({ description: 'The path that was asked for' }),
+    status: z.int(),
+    request: z.string().meta({ description: 'As in the log, and in X-Request-Id' }),
+  })
+  .meta({ id: 'AuditEntry' });
 
 /** @throws `request-malformed` naming the field */
 export function parseBody<T>(schema: z.ZodType<T>, value: unknown): T {

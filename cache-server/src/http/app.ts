@@ -4,8 +4,11 @@ import type { Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { collectionRoutes } from './collection-routes.js';
+import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
+import { metricsRoutes } from './metrics-routes.js';
+import { templateOf } from './path-parameters.js';
 import { pinRoutes } from './pin-routes.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
@@ -19,6 +22,8 @@ import { uploadRoutes } from './upload-routes.js';
 export function allRoutes(services: Services): Route[] {
   return [
     ...healthRoutes(services),
+    ...metricsRoutes(services),
+    ...documentRoutes(() => allRoutes(services)),
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
     ...pinRoutes(services),
@@ -34,7 +39,7 @@ export function allRoutes(services: Services): Route[] {
 export function createApp(services: Services): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>({ strict: true });
   for (const route of allRoutes(services)) {
-    app.on(route.method, route.path, handlerOf(services, route));
+    app.on(route.method, route.path, noted(route, handlerOf(services, route)));
   }
   app.notFound((context) => {
     throw new ServerError('not-found', `there is no ${context.req.method} ${context.req.path}`);
@@ -55,6 +60,18 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
 
 type Handler = (context: RouteContext) => Response | Promise<Response>;
 
+/** Notes which route took a request. */
+function noted(route: Route, handle: Handler): Handler {
+  const note = {
+    template: templateOf(route.path),
+    isLookup: route.about.group === 'reading' && typeof route.access !== 'string',
+  };
+  return (context) => {
+    recordOf(context.env.incoming).route = note;
+    return handle(context);
+  };
+}
+
 function handlerOf(services: Services, route: Route): Handler {
   if (route.access === 'open') return (context) => (route as OpenRoute).handle(context);
   const inner =
@@ -71,6 +88,7 @@ function forCache({ gate }: Services, route: CacheRoute): Handler {
     const record = recordOf(incoming);
     record.cache = name;
     const grant = await gate.admit(name, route.access, incoming.headers.authorization);
+    record.admitted = name;
     if (grant.token !== undefined) record.token = grant.token;
     return route.handle(context, grant);
   };

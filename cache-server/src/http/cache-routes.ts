@@ -1,4 +1,5 @@
 import { DEFAULT_STORE_DIR, StoreDir } from '@larder/signing/store-path';
+import { z } from 'zod';
 import { mayManage } from '../auth/access.js';
 import { allows } from '../auth/token.js';
 import { queryUsage } from '../database/tables/cache-usage.js';
@@ -6,6 +7,7 @@ import { ServerError } from '../errors.js';
 import {
   type CacheUsage,
   cacheChangeBody,
+  cacheUsage,
   keyChangeBody,
   newCacheBody,
   newKeyBody,
@@ -16,6 +18,7 @@ import { describeCache } from './describe-cache.js';
 import { readJson } from './json.js';
 import type { CacheRoute, RouteContext, ServerRoute } from './route.js';
 import type { Services } from './services.js';
+import { cacheDescription } from './wire-schemas.js';
 
 /** Listing and making caches. */
 export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
@@ -24,6 +27,11 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
       method: 'GET',
       path: '/api/v1/caches',
       access: 'token',
+      about: {
+        summary: 'List the caches that the token may see',
+        group: 'caches',
+        answers: { 200: { what: 'The caches', json: z.object({ caches: z.array(cacheDescription) }) } },
+      },
       async handle(context, token) {
         const all = await caches.list();
         const visible = all.filter(
@@ -36,6 +44,14 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
       method: 'POST',
       path: '/api/v1/caches',
       access: 'token',
+      about: {
+        summary: 'Make a cache',
+        details:
+          'Takes a token with the `admin` scope for a cache of that name. The cache gets a signing key.',
+        group: 'caches',
+        body: { json: newCacheBody },
+        answers: { 201: { what: 'The new cache', json: cacheDescription } },
+      },
       async handle(context, token) {
         const body = parseBody(newCacheBody, await readJson(context, config));
         if (!allows(token, 'admin', body.name))
@@ -62,6 +78,13 @@ export function cacheRoutes({ caches, config, database }: Services): CacheRoute[
       method: 'PATCH',
       path: '/api/v1/caches/:cache',
       access: ['configure'],
+      about: {
+        summary: 'Change a cache',
+        details: 'What the body leaves out stays as it is.',
+        group: 'caches',
+        body: { json: cacheChangeBody },
+        answers: { 200: { what: 'The cache as it is now', json: cacheDescription } },
+      },
       async handle(context, { cache }) {
         const change = parseBody(cacheChangeBody, await json(context));
         const { public: isPublic, priority } = change;
@@ -74,6 +97,11 @@ export function cacheRoutes({ caches, config, database }: Services): CacheRoute[
       method: 'GET',
       path: '/api/v1/caches/:cache/usage',
       access: ['pull', 'push'],
+      about: {
+        summary: 'What the cache holds',
+        group: 'caches',
+        answers: { 200: { what: 'Its paths and NARs, counted', json: cacheUsage } },
+      },
       async handle(context, { cache }) {
         const { paths, nars, nar_bytes } = await queryUsage(database.read, cache.id);
         return context.json({ paths, nars, narBytes: nar_bytes } satisfies CacheUsage);
@@ -83,6 +111,11 @@ export function cacheRoutes({ caches, config, database }: Services): CacheRoute[
       method: 'DELETE',
       path: '/api/v1/caches/:cache',
       access: ['admin'],
+      about: {
+        summary: 'Delete a cache and all that is in it',
+        group: 'caches',
+        answers: { 204: { what: 'It is gone' } },
+      },
       async handle(context, { cache }) {
         await caches.delete(cache);
         return context.body(null, 204);
@@ -92,6 +125,12 @@ export function cacheRoutes({ caches, config, database }: Services): CacheRoute[
       method: 'POST',
       path: '/api/v1/caches/:cache/keys',
       access: ['configure'],
+      about: {
+        summary: 'Make one more signing key',
+        group: 'caches',
+        body: { json: newKeyBody },
+        answers: { 201: { what: 'The cache with its keys', json: cacheDescription } },
+      },
       async handle(context, { cache }) {
         const { name } = parseBody(newKeyBody, await json(context));
         const changed = await caches.addKey(cache, name);
@@ -102,6 +141,13 @@ export function cacheRoutes({ caches, config, database }: Services): CacheRoute[
       method: 'PATCH',
       path: '/api/v1/caches/:cache/keys/:key',
       access: ['configure'],
+      about: {
+        summary: 'Sign with a key, or no longer',
+        details: 'The public half of a retired key stays listed.',
+        group: 'caches',
+        body: { json: keyChangeBody },
+        answers: { 200: { what: 'The cache with its keys', json: cacheDescription } },
+      },
       async handle(context, { cache }) {
         const { active } = parseBody(keyChangeBody, await json(context));
         const changed = await caches.setKeyActive(cache, context.req.param('key') ?? '', active);

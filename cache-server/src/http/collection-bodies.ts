@@ -1,48 +1,56 @@
 import { z } from 'zod';
 
-/** The bodies of the API of collections and of single paths. */
+/** The bodies of the API of collections. */
 
 export const newCollectionBody = z.strictObject({
-  /** Only find out what would go. */
-  dryRun: z.boolean().default(false),
+  dryRun: z.boolean().default(false).meta({ description: 'Only find out what would go' }),
 });
 
-export interface CollectionDescription {
-  readonly id: number;
-  readonly state: 'planning' | 'withdrawing' | 'done' | 'failed';
-  readonly dryRun: boolean;
-  /** Paths that are to go, and the bytes of NARs that nothing needs then. They are deleted later: see `nar_lease`. */
-  readonly plannedPaths: number;
-  readonly plannedBytes: number;
-  /** Paths that are gone: some that were planned are needed again by the time they are looked at. */
-  readonly withdrawnPaths: number;
-  /** NARs whose time was up, and their bytes as stored. */
-  readonly deletedNars: number;
-  readonly deletedBytes: number;
-  /** ISO 8601. */
-  readonly startedAt: string;
-  readonly finishedAt?: string;
-  readonly error?: string;
-}
+/** ISO 8601. */
+const time = z.iso.datetime();
 
-export interface PlannedPath {
-  /** Counts from 1: for the next page. */
-  readonly number: number;
-  /** A base name. */
-  readonly path: string;
-  /** Bytes of its NAR, if no other path has it. */
-  readonly bytes: number;
-  /** ISO 8601. */
-  readonly lastUsedAt: string;
-}
+export const collectionDescription = z
+  .object({
+    id: z.int(),
+    state: z.enum(['planning', 'withdrawing', 'done', 'failed']),
+    dryRun: z.boolean(),
+    plannedPaths: z.int().meta({ description: 'Paths that are to go' }),
+    plannedBytes: z
+      .int()
+      .meta({ description: 'Bytes of NARs that nothing needs then; they are deleted later' }),
+    withdrawnPaths: z.int().meta({
+      description:
+        'Paths that are gone: some that were planned may be needed again by the time they are looked at',
+    }),
+    deletedNars: z.int().meta({ description: 'NARs whose time was up' }),
+    deletedBytes: z.int().meta({ description: 'Their bytes as stored' }),
+    startedAt: time,
+    finishedAt: time.exactOptional(),
+    error: z.string().exactOptional(),
+  })
+  .meta({ id: 'Collection' });
+export type CollectionDescription = z.output<typeof collectionDescription>;
+
+const plannedPath = z.object({
+  number: z.int().meta({ description: 'Counts from 1: for the next page' }),
+  path: z.string().meta({ description: 'A base name' }),
+  bytes: z.int().meta({ description: 'Of its NAR, if no other path has it' }),
+  lastUsedAt: time,
+});
 
 /** `GET …/collections/<id>?after=&limit=`. */
-export interface CollectionPage extends CollectionDescription {
-  /** Each after all that refer to it. Older collections keep no list. */
-  readonly paths: readonly PlannedPath[];
-}
+export const collectionPage = z
+  .object({
+    ...collectionDescription.shape,
+    paths: z
+      .array(plannedPath)
+      .readonly()
+      .meta({ description: 'Each after all that refer to it; older collections keep no list' }),
+  })
+  .meta({ id: 'CollectionPage' });
+export type CollectionPage = z.output<typeof collectionPage>;
 
-export interface CollectionList {
-  /** Newest first. */
-  readonly collections: readonly CollectionDescription[];
-}
+export const collectionList = z.object({
+  collections: z.array(collectionDescription).readonly().meta({ description: 'Newest first' }),
+});
+export type CollectionList = z.output<typeof collectionList>;

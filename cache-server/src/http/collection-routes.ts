@@ -1,4 +1,5 @@
 import { parseStorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
+import { z } from 'zod';
 import type { Kept } from '../collect/withdraw.js';
 import type { CollectionRow } from '../database/tables/collections.js';
 import { queryReferrers } from '../database/tables/path-references.js';
@@ -9,6 +10,9 @@ import {
   type CollectionDescription,
   type CollectionList,
   type CollectionPage,
+  collectionDescription,
+  collectionList,
+  collectionPage,
   newCollectionBody,
 } from './collection-bodies.js';
 import { readJson } from './json.js';
@@ -26,6 +30,13 @@ export function collectionRoutes(services: Services): CacheRoute[] {
       method: 'POST',
       path: '/api/v1/caches/:cache/collections',
       access: ['delete'],
+      about: {
+        summary: 'Begin a collection: what the retention lets go is planned, then taken out',
+        details: 'It goes on by itself. One at a time: 409 while another has not ended.',
+        group: 'retention',
+        body: { json: newCollectionBody },
+        answers: { 202: { what: 'It has begun', json: collectionDescription } },
+      },
       async handle(context, { cache }) {
         const { dryRun } = parseBody(newCollectionBody, await readJson(context, config));
         return context.json(describe(await collector.start(cache, { dryRun })), 202);
@@ -35,6 +46,11 @@ export function collectionRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/api/v1/caches/:cache/collections',
       access: ['delete', 'configure'],
+      about: {
+        summary: 'List the last collections',
+        group: 'retention',
+        answers: { 200: { what: 'The collections', json: collectionList } },
+      },
       async handle(context, { cache }) {
         const rows = await collector.list(cache, LISTED);
         return context.json({ collections: rows.map(describe) } satisfies CollectionList);
@@ -44,6 +60,15 @@ export function collectionRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/api/v1/caches/:cache/collections/:id{[0-9]{1,9}}',
       access: ['delete', 'configure'],
+      about: {
+        summary: 'How far a collection is, and a page of its plan',
+        group: 'retention',
+        query: {
+          after: { what: 'The number of the last path of the page before', schema: z.int().min(0) },
+          limit: { what: 'Paths on the page; 1000 by default', schema: z.int().min(0).max(MAX_PAGE) },
+        },
+        answers: { 200: { what: 'The collection', json: collectionPage } },
+      },
       async handle(context, { cache }) {
         const id = Number(context.req.param('id'));
         const row = await collector.find(cache, id);
@@ -66,6 +91,12 @@ export function collectionRoutes(services: Services): CacheRoute[] {
       method: 'DELETE',
       path: '/api/v1/caches/:cache/paths/:path',
       access: ['delete'],
+      about: {
+        summary: 'Take a path out of the cache',
+        details: 'Unless a pin names it or another path refers to it: 409 tells which.',
+        group: 'retention',
+        answers: { 204: { what: 'It is gone for readers; its NAR stays a while' } },
+      },
       async handle(context, { cache }) {
         await deletePath(services, cache, context.req.param('path') ?? '');
         return context.body(null, 204);

@@ -13,29 +13,32 @@ export const pinBody = z.strictObject({
   keepFor: z.int().min(1).max(3_000_000_000).nullish(),
 });
 
-export interface PinRevisionDescription {
-  readonly revision: number;
+/** ISO 8601. */
+const time = z.iso.datetime();
+
+const pinRevision = z.object({
+  revision: z.int(),
   /** Base names. */
-  readonly paths: readonly string[];
-  /** ISO 8601. */
-  readonly createdAt: string;
-  /** The name of the token that made it. */
-  readonly createdBy?: string;
-  /** Whether it keeps its paths from being collected. */
-  readonly kept: boolean;
-}
+  paths: z.array(z.string()).readonly(),
+  createdAt: time,
+  createdBy: z.string().exactOptional().meta({ description: 'The name of the token that made it' }),
+  kept: z.boolean().meta({ description: 'Whether it keeps its paths from being collected' }),
+});
+export type PinRevisionDescription = z.output<typeof pinRevision>;
 
-export interface PinDescription {
-  readonly name: string;
-  /** ISO 8601. */
-  readonly createdAt: string;
-  readonly keepLast?: number;
-  /** Seconds. */
-  readonly keepFor?: number;
-  /** Newest first; where pins are listed, only the newest of each. */
-  readonly revisions: readonly PinRevisionDescription[];
-}
+export const pinDescription = z
+  .object({
+    name: z.string(),
+    createdAt: time,
+    keepLast: z.int().exactOptional(),
+    keepFor: z.number().exactOptional().meta({ description: 'Seconds' }),
+    revisions: z
+      .array(pinRevision)
+      .readonly()
+      .meta({ description: 'Newest first; where pins are listed, only the newest of each' }),
+  })
+  .meta({ id: 'Pin' });
+export type PinDescription = z.output<typeof pinDescription>;
 
-export interface PinList {
-  readonly pins: readonly PinDescription[];
-}
+export const pinList = z.object({ pins: z.array(pinDescription).readonly() });
+export type PinList = z.output<typeof pinList>;

@@ -3,7 +3,7 @@ import { ServerError } from '../errors.js';
 import type { Pin } from '../pins/pins.js';
 import { parseBody } from './admin-bodies.js';
 import { readJson } from './json.js';
-import { type PinDescription, type PinList, pinBody } from './pin-bodies.js';
+import { type PinDescription, type PinList, pinBody, pinDescription, pinList } from './pin-bodies.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { Services } from './services.js';
 
@@ -14,6 +14,11 @@ export function pinRoutes({ config, pins }: Services): CacheRoute[] {
       method: 'GET',
       path: '/api/v1/caches/:cache/pins',
       access: ['pull', 'push'],
+      about: {
+        summary: 'List the pins, each with its newest revision',
+        group: 'pins',
+        answers: { 200: { what: 'The pins', json: pinList } },
+      },
       async handle(context, { cache }) {
         const list = await pins.list(cache);
         return context.json({ pins: list.map(describePin) } satisfies PinList);
@@ -23,6 +28,11 @@ export function pinRoutes({ config, pins }: Services): CacheRoute[] {
       method: 'GET',
       path: '/api/v1/caches/:cache/pins/:pin',
       access: ['pull', 'push'],
+      about: {
+        summary: 'Read a pin with its history',
+        group: 'pins',
+        answers: { 200: { what: 'The pin', json: pinDescription } },
+      },
       async handle(context, { cache }) {
         const name = nameOf(context);
         const pin = await pins.find(cache, name);
@@ -34,6 +44,15 @@ export function pinRoutes({ config, pins }: Services): CacheRoute[] {
       method: 'PUT',
       path: '/api/v1/caches/:cache/pins/:pin',
       access: ['push'],
+      about: {
+        summary: 'Pin paths: a new revision of this name',
+        group: 'pins',
+        body: { json: pinBody },
+        answers: {
+          200: { what: 'The pin, which had revisions before', json: pinDescription },
+          201: { what: 'The new pin', json: pinDescription },
+        },
+      },
       async handle(context, { cache, token }) {
         const { paths, keepLast, keepFor } = parseBody(pinBody, await readJson(context, config));
         const { pin, isNew } = await pins.pin(cache, {
@@ -50,6 +69,11 @@ export function pinRoutes({ config, pins }: Services): CacheRoute[] {
       method: 'DELETE',
       path: '/api/v1/caches/:cache/pins/:pin',
       access: ['delete'],
+      about: {
+        summary: 'Delete a pin with its history',
+        group: 'pins',
+        answers: { 204: { what: 'It is gone' } },
+      },
       async handle(context, { cache }) {
         const name = nameOf(context);
         if (!(await pins.delete(cache, name))) throw noPin(name);

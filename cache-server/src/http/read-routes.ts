@@ -4,6 +4,7 @@ import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
 import type { CacheRoute, RouteContext } from './route.js';
+import type { RouteDescription } from './route-description.js';
 import { matchesEtag, sendObject } from './send.js';
 import type { Services } from './services.js';
 
@@ -33,6 +34,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/:cache/nix-cache-info',
       access: ['pull'],
+      about: read('Read what kind of cache it is', 'text/x-nix-cache-info'),
       handle: (context, { cache }) =>
         context.body(cacheInfoText(cache), 200, {
           'Content-Type': 'text/x-nix-cache-info',
@@ -43,6 +45,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: `/:cache/:file{${HASH}{32}\\.narinfo}`,
       access: ['pull'],
+      about: read('Read what is known of a path', 'text/x-nix-narinfo'),
       async handle(context, grant) {
         const hashPart = parameter(context, 'file').slice(0, -'.narinfo'.length);
         const { id } = grant.cache;
@@ -66,6 +69,10 @@ export function readRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/:cache/nar/:file',
       access: ['pull'],
+      about: {
+        ...read('Read a NAR', 'application/x-nix-nar'),
+        details: 'Takes one range. For a HEAD, names under which stock clients sent it count as well.',
+      },
       async handle(context, grant) {
         const file = parameter(context, 'file');
         const narHash = new RegExp(`^(${HASH}{52})\\.nar\\.zst$`).exec(file)?.[1];
@@ -87,6 +94,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: `/:cache/:file{${HASH}{32}\\.ls}`,
       access: ['pull'],
+      about: read("List a path's files", 'application/json'),
       async handle(context, grant) {
         const hashPart = parameter(context, 'file').slice(0, -'.ls'.length);
         return sendFile(context, objectKeys.listing(grant.cache.name, hashPart), {
@@ -98,6 +106,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/:cache/log/:derivation',
       access: ['pull'],
+      about: read('Read the log of a build', 'text/plain'),
       handle: (context, grant) =>
         sendFile(context, objectKeys.log(grant.cache.name, parameter(context, 'derivation')), {
           headers: {
@@ -112,6 +121,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/:cache/realisations/:file{.+\\.doi}',
       access: ['pull'],
+      about: read('Read a realisation (Nix up to 2.34)', 'application/json'),
       handle: (context, grant) => {
         const id = parameter(context, 'file').slice(0, -'.doi'.length);
         return sendFile(context, objectKeys.realisation(grant.cache.name, id), { headers: json(grant) });
@@ -119,10 +129,11 @@ export function readRoutes(services: Services): CacheRoute[] {
     },
     {
       method: 'GET',
-      path: '/:cache/build-trace-v2/:derivation/:file{.+\\.doi}',
+      path: '/:cache/build-trace-v2/:derivation/:output{.+\\.doi}',
       access: ['pull'],
+      about: read('Read a realisation (Nix from 2.35)', 'application/json'),
       handle: (context, grant) => {
-        const output = parameter(context, 'file').slice(0, -'.doi'.length);
+        const output = parameter(context, 'output').slice(0, -'.doi'.length);
         const derivation = parameter(context, 'derivation');
         const key = objectKeys.buildTrace(grant.cache.name, derivation, output);
         return sendFile(context, key, { headers: json(grant) });
@@ -132,6 +143,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/:cache/debuginfo/:buildId{[0-9a-f]{40}(?:\\.debug)?}',
       access: ['pull'],
+      about: read('Find the debug information of a build id', 'application/json'),
       handle: (context, grant) =>
         sendFile(context, objectKeys.debugInfo(grant.cache.name, parameter(context, 'buildId')), {
           headers: json(grant),
@@ -156,6 +168,10 @@ function absent(context: RouteContext): never {
 /** What is only for some must not be kept by proxies for all. */
 function cacheControl({ cache }: Grant, age: number): string {
   return `${cache.public ? 'public' : 'private'}, max-age=${age}`;
+}
+
+function read(summary: string, type: string): RouteDescription {
+  return { summary, group: 'reading', answers: { 200: { what: 'It', type } } };
 }
 
 function json(grant: Grant): Readonly<Record<string, string>> {

@@ -6,7 +6,12 @@ export interface RequestRecord {
   readonly id: string;
   /** Milliseconds of the monotonic clock. */
   readonly started: number;
+  /** What the request asks for, as it says: any name. */
   cache?: string;
+  /** The cache of that name, once the request was admitted to it. */
+  admitted?: string;
+  /** The route that took it. */
+  route?: { readonly template: string; readonly isLookup: boolean };
   /** The token that was presented. */
   token?: { readonly id: number; readonly name: string };
   /** What went wrong, where the answer does not tell it all. */

@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import type { Grant } from '../auth/access.js';
 import type { Scope, Token } from '../auth/token.js';
 import type { RequestRecord } from './request-record.js';
+import type { RouteDescription } from './route-description.js';
 
 /** What every handler finds in Hono's context. */
 export interface RouteEnvironment {
@@ -18,6 +19,7 @@ export interface CacheRoute {
   readonly path: string;
   /** One of these scopes is needed. */
   readonly access: readonly Scope[];
+  readonly about: RouteDescription;
   readonly handle: (context: RouteContext, grant: Grant) => Response | Promise<Response>;
 }
 
@@ -26,6 +28,7 @@ export interface OpenRoute {
   readonly method: 'GET';
   readonly path: string;
   readonly access: 'open';
+  readonly about: RouteDescription;
   readonly handle: (context: RouteContext) => Response | Promise<Response>;
 }
 
@@ -34,8 +37,9 @@ export interface ServerRoute {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
   readonly access: 'token' | 'server-admin';
+  readonly about: RouteDescription;
   readonly handle: (context: RouteContext, token: Token) => Response | Promise<Response>;
 }
 
-/** Every route says who may use it: there is no other way to add one (`app.ts`). */
+/** Every route says who may use it, and what it is for: there is no other way to add one (`app.ts`, `openapi.ts`). */
 export type Route = CacheRoute | ServerRoute | OpenRoute;

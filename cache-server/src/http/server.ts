@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
 import { LarderError } from '@larder/signing/errors';
 import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.js';
+import type { Metrics } from '../observe/metrics.js';
 import { createApp } from './app.js';
 import { beginRecord, type RequestRecord } from './request-record.js';
 import type { Services } from './services.js';
@@ -22,7 +23,7 @@ export interface HttpServer {
 
 /** Binds the server. @throws what listening throws, such as EADDRINUSE */
 export async function listen(services: Services): Promise<HttpServer> {
-  const { config, logger, isStopping } = services;
+  const { config, logger, metrics, traces, isStopping } = services;
   const app = createApp(services);
   // It puts a light Response in the place of the global one: that alone halves the cost of a small answer.
   const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0]);
@@ -33,7 +34,11 @@ export async function listen(services: Services): Promise<HttpServer> {
     // Told to stop: this connection's next request goes to another replica.
     if (isStopping()) outgoing.shouldKeepAlive = false;
     logWhenDone(incoming, outgoing, { config, logger, record });
-    const handling = listener(incoming, outgoing).finally(() => running.delete(handling));
+    if (metrics !== undefined) measureWhenDone(incoming, outgoing, { metrics, record });
+    const answer = () => listener(incoming, outgoing);
+    const answering =
+      traces === undefined ? answer() : traces.request({ incoming, outgoing, record }, answer);
+    const handling = answering.finally(() => running.delete(handling));
     running.add(handling);
   });
   // Silence ends a connection, not length: a slow link may take hours over a NAR. Uploads watch their own (body.ts).
@@ -89,6 +94,32 @@ async function close(server: Server, deadline: number): Promise<void> {
     clearInterval(sweep);
     clearTimeout(force);
   }
+}
+
+/** What of a connection's bytes earlier requests account for: a request's first bytes are read before it is seen. */
+const counted = new WeakMap<Socket, Pick<Socket, 'bytesRead' | 'bytesWritten'>>();
+
+function measureWhenDone(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { metrics, record }: { readonly metrics: Metrics; readonly record: RequestRecord },
+): void {
+  const { socket } = incoming;
+  outgoing.once('close', () => {
+    const before = counted.get(socket);
+    const { bytesRead, bytesWritten } = socket;
+    counted.set(socket, { bytesRead, bytesWritten });
+    metrics.request({
+      method: incoming.method ?? '',
+      route: record.route?.template ?? 'none',
+      status: outgoing.statusCode,
+      seconds: (performance.now() - record.started) / 1000,
+      cache: record.admitted,
+      isLookup: record.route?.isLookup ?? false,
+      received: bytesRead - (before?.bytesRead ?? 0),
+      sent: bytesWritten - (before?.bytesWritten ?? 0),
+    });
+  });
 }
 
 interface LogOptions {

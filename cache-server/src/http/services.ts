@@ -7,6 +7,8 @@ import type { Withdrawal } from '../collect/withdraw.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
 import type { NarStore } from '../nars/nar-store.js';
+import type { Metrics } from '../observe/metrics.js';
+import type { Traces } from '../observe/traces.js';
 import type { Pins } from '../pins/pins.js';
 import type { Publisher } from '../publish/publisher.js';
 import type { Realisations } from '../publish/realisations.js';
@@ -35,6 +37,9 @@ export interface Services {
   readonly pathUse: PathUse;
   readonly withdrawal: Withdrawal;
   readonly collector: Collector;
+  /** Absent where they are turned off. */
+  readonly metrics: Metrics | undefined;
+  readonly traces: Traces | undefined;
   /** Whether the server was told to stop. */
   readonly isStopping: () => boolean;
 }

@@ -1,8 +1,17 @@
+import { z } from 'zod';
 import { generateToken, hashToken, registerToken } from '../auth/token.js';
 import { type AuditQuery, queryAuditEntries } from '../database/tables/audit-entries.js';
 import { queryTokenByHash, queryTokens, revokeToken, type TokenRow } from '../database/tables/tokens.js';
 import { ServerError } from '../errors.js';
-import { type CreatedToken, newTokenBody, parseBody, type TokenDescription } from './admin-bodies.js';
+import {
+  auditEntry,
+  type CreatedToken,
+  createdToken,
+  newTokenBody,
+  parseBody,
+  type TokenDescription,
+  tokenDescription,
+} from './admin-bodies.js';
 import { readJson } from './json.js';
 import type { RouteContext, ServerRoute } from './route.js';
 import type { Services } from './services.js';
@@ -16,6 +25,11 @@ export function tokenRoutes({ config, database }: Services): ServerRoute[] {
       method: 'GET',
       path: '/api/v1/tokens',
       access: 'server-admin',
+      about: {
+        summary: 'List the tokens',
+        group: 'tokens',
+        answers: { 200: { what: 'All tokens', json: z.object({ tokens: z.array(tokenDescription) }) } },
+      },
       async handle(context) {
         const rows = await queryTokens(database.read);
         return context.json({ tokens: rows.map(describeToken) });
@@ -25,6 +39,13 @@ export function tokenRoutes({ config, database }: Services): ServerRoute[] {
       method: 'POST',
       path: '/api/v1/tokens',
       access: 'server-admin',
+      about: {
+        summary: 'Make a token',
+        details: 'The answer is the only place where the token is told: the server keeps its hash.',
+        group: 'tokens',
+        body: { json: newTokenBody },
+        answers: { 201: { what: 'The token', json: createdToken } },
+      },
       async handle(context) {
         const { expiresAt, ...body } = parseBody(newTokenBody, await readJson(context, config));
         const token = generateToken();
@@ -43,6 +64,12 @@ export function tokenRoutes({ config, database }: Services): ServerRoute[] {
       method: 'DELETE',
       path: '/api/v1/tokens/:id{[0-9]{1,9}}',
       access: 'server-admin',
+      about: {
+        summary: 'Revoke a token',
+        details: 'Every replica refuses it from the next request on.',
+        group: 'tokens',
+        answers: { 204: { what: 'It is revoked' } },
+      },
       async handle(context) {
         const id = Number(context.req.param('id'));
         if (!(await revokeToken(database.write, id)))
@@ -54,6 +81,16 @@ export function tokenRoutes({ config, database }: Services): ServerRoute[] {
       method: 'GET',
       path: '/api/v1/audit',
       access: 'server-admin',
+      about: {
+        summary: 'Read the log of changes, the newest first',
+        group: 'tokens',
+        query: {
+          cache: { what: 'Only of this cache', schema: z.string() },
+          before: { what: 'Only entries before the one of this id: the next page', schema: z.int() },
+          limit: { what: 'Most entries to give', schema: z.int().max(MAX_ENTRIES).default(100) },
+        },
+        answers: { 200: { what: 'Entries', json: z.object({ entries: z.array(auditEntry) }) } },
+      },
       async handle(context) {
         const entries = await queryAuditEntries(database.read, parseAuditQuery(context));
         return context.json({ entries: entries.map((entry) => ({ ...entry, at: isoTime(entry.at) })) });

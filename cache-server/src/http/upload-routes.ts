@@ -1,4 +1,4 @@
-import { parseCompression } from '@larder/signing/compression';
+import { COMPRESSIONS, parseCompression } from '@larder/signing/compression';
 import { parseHash } from '@larder/signing/hash';
 import { parseStorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
 import {
@@ -8,6 +8,7 @@ import {
   parseMissingRequest,
   type StoredNar,
 } from '@larder/signing/upload';
+import { z } from 'zod';
 import type { NarRow } from '../database/tables/nars.js';
 import { queryPathNames } from '../database/tables/paths.js';
 import { ServerError } from '../errors.js';
@@ -20,6 +21,14 @@ import { describeCache } from './describe-cache.js';
 import { readJson } from './json.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { Services } from './services.js';
+import {
+  cacheDescription,
+  commitRequest,
+  commitResponse,
+  missingRequest,
+  missingResponse,
+  storedNar,
+} from './wire-schemas.js';
 
 /** Larder's own upload API; its wire types are in signing's `upload.ts`. */
 export function uploadRoutes(services: Services): CacheRoute[] {
@@ -32,12 +41,23 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/api/v1/caches/:cache',
       access: ['pull', 'push'],
+      about: {
+        summary: 'Describe a cache',
+        group: 'publishing',
+        answers: { 200: { what: 'The cache', json: cacheDescription } },
+      },
       handle: (context, { cache }) => context.json(describeCache(cache, config, context)),
     },
     {
       method: 'POST',
       path: '/api/v1/caches/:cache/missing',
       access: ['pull', 'push'],
+      about: {
+        summary: 'Ask which of these paths are not there',
+        group: 'publishing',
+        body: { json: missingRequest },
+        answers: { 200: { what: 'Those that are not, in the order asked', json: missingResponse } },
+      },
       async handle(context, { cache }) {
         const paths = parseMissingRequest(await readJson(context, config)).paths.map(parseStorePath);
         const names = await queryPathNames(database.read, cache.id, paths.map(storePathHashPart));
@@ -52,6 +72,11 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       method: 'GET',
       path: '/api/v1/caches/:cache/nars/:narHash',
       access: ['push'],
+      about: {
+        summary: 'Ask whether a NAR is there',
+        group: 'publishing',
+        answers: { 200: { what: 'It is', json: storedNar } },
+      },
       async handle(context, { cache }) {
         const narHash = parseNarHash(context);
         const nar = await nars.findForUpload(cache, narHash);
@@ -63,6 +88,20 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       method: 'PUT',
       path: '/api/v1/caches/:cache/nars/:narHash',
       access: ['push'],
+      about: {
+        summary: 'Send a NAR',
+        details: 'It is verified against its name before the answer, and compressed anew.',
+        group: 'publishing',
+        query: {
+          compression: { what: 'Of the body', schema: z.enum(COMPRESSIONS).default('none') },
+          narSize: { what: 'Bytes of the NAR, unpacked', schema: z.int().min(0) },
+        },
+        body: { type: 'application/x-nix-nar' },
+        answers: {
+          200: { what: 'It was there', json: storedNar },
+          201: { what: 'It is there now', json: storedNar },
+        },
+      },
       async handle(context, { cache }) {
         const narHash = parseNarHash(context);
         const narSize = parseSize(context.req.query('narSize'));
@@ -82,6 +121,14 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       method: 'POST',
       path: '/api/v1/caches/:cache/commit',
       access: ['push'],
+      about: {
+        summary: 'Publish paths, all or none',
+        details:
+          'Their NARs must have been sent, and their references be in the cache or among them: 409 lists those that are not.',
+        group: 'publishing',
+        body: { json: commitRequest },
+        answers: { 200: { what: 'What became of each', json: commitResponse } },
+      },
       async handle(context, { cache }) {
         const drafts = parseCommitRequest(await readJson(context, config)).paths.map(parseCommitPath);
         const statuses = await publisher.publish(cache, drafts);
@@ -98,6 +145,12 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       method: 'PUT',
       path: '/api/v1/caches/:cache/logs/:derivation',
       access: ['push'],
+      about: {
+        summary: 'Send the log of a build',
+        group: 'publishing',
+        body: { type: 'text/plain' },
+        answers: { 204: { what: 'It is kept' } },
+      },
       async handle(context, { cache }) {
         const derivation = parseDerivationName(context.req.param('derivation') ?? '');
         const body = await collectBody(context.env.incoming, { limit: limits.log, idle });

@@ -99,6 +99,11 @@ export class NarReader implements AsyncDisposable {
     return bytes === undefined ? undefined : new Hash(request.algorithm, bytes);
   }
 
+  /** Jobs that threads have, and those that wait for one. */
+  get load(): { readonly running: number; readonly waiting: number } {
+    return this.#pool.load;
+  }
+
   get #storedParams(): { readonly compression: Compression; readonly maxSize: number } {
     return { compression: 'zstd', maxSize: Number.MAX_SAFE_INTEGER };
   }

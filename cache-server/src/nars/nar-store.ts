@@ -33,6 +33,8 @@ export interface NarUpload {
   readonly signal?: AbortSignal;
 }
 
+type OnReceived = (cache: Cache, nar: IngestedNar) => void;
+
 export interface NarStoreOptions {
   readonly database: Database;
   readonly storage: ObjectStorage;
@@ -40,6 +42,8 @@ export interface NarStoreOptions {
   readonly leases: Leases;
   /** How long a NAR is kept that no path has yet, in milliseconds. */
   readonly keepUnused: number;
+  /** Hears of every upload that is stored now. */
+  readonly onReceived?: OnReceived;
 }
 
 /**
@@ -56,6 +60,7 @@ export class NarStore {
   readonly #reader: NarReader;
   readonly #leases: Leases;
   readonly #keepUnused: number;
+  readonly #onReceived: OnReceived | undefined;
   /** A commit of thousands must not open thousands of files. */
   readonly #rereading = new Limiter(16);
 
@@ -65,6 +70,7 @@ export class NarStore {
     this.#reader = options.reader;
     this.#leases = options.leases;
     this.#keepUnused = options.keepUnused;
+    this.#onReceived = options.onReceived;
   }
 
   async find(cache: Cache, narHash: string): Promise<NarRow | undefined> {
@@ -159,6 +165,7 @@ export class NarStore {
     };
     await this.#record(row, { nar, lease, expiresAt, fileName: upload.fileName });
     lease.settled();
+    this.#onReceived?.(cache, nar);
     return row;
   }
 

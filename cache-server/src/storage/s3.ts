@@ -12,6 +12,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { checkKey, STAGING_PREFIX } from './object-key.js';
+import { ensureBucket } from './s3-bucket.js';
 import { copyWithinBucket } from './s3-copy.js';
 import { isAbsence, storageFailed } from './s3-errors.js';
 import { collectParts, MultipartUpload } from './s3-multipart.js';
@@ -82,6 +83,13 @@ export class S3Storage implements ObjectStorage {
     this.#bucket = options.bucket;
     this.#prefix = options.prefix ?? '';
     this.#partSize = options.partSize ?? DEFAULT_PART_SIZE;
+  }
+
+  /** Makes the bucket, unless it is there. */
+  createBucket(): Promise<void> {
+    return this.#guard(`cannot make the bucket ${this.#bucket}`, () =>
+      ensureBucket(this.#client, this.#bucket),
+    );
   }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<void> {

@@ -1,4 +1,5 @@
-import { copyFile, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { copyFile, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { LarderError } from '@larder/signing/errors';
 import { type BootEntry, type BootMenu, formatDate } from './boot-entry.js';
@@ -120,7 +121,7 @@ async function writeLoaderEntries(root: MachineRoot, menu: BootMenu): Promise<vo
 /** What the boot loader puts before a path in `/boot`: nothing when that is a file system of its own. */
 async function bootPrefix(root: MachineRoot): Promise<string> {
   await makeDirectory(root.physical('/boot'));
-  const [boot, above] = [await stat(root.physical('/boot')), await stat(root.physical('/'))];
+  const [boot, above] = [statSync(root.physical('/boot')), statSync(root.physical('/'))];
   return boot.dev === above.dev ? '/boot' : '';
 }
 
@@ -142,9 +143,9 @@ class KernelDirectory {
     const path = this.#root.physical(`/boot/kernels/${name}`);
     if (!this.#used.has(name)) {
       this.#used.add(name);
-      const size = (await stat(this.#root.physical(file))).size;
-      const there = await stat(path).catch(() => undefined);
-      if (there?.size !== size) await copyWhole(this.#root.physical(file), path);
+      const { size } = statSync(this.#root.physical(file));
+      if (statSync(path, { throwIfNoEntry: false })?.size !== size)
+        await copyWhole(this.#root.physical(file), path);
     }
     return `${this.#prefix}/kernels/${name}`;
   }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
 import type { MachineRoot } from './machine-root.js';
 
@@ -45,12 +45,11 @@ export async function readBootSpec(root: MachineRoot, toplevel: string): Promise
   if (json !== undefined) return fromJson(root, system, json);
   const kernel = await root.tryResolve(`${system}/kernel`);
   if (kernel === undefined) return undefined;
-  const text = async (name: string): Promise<string> =>
-    (await readIfThere(root.physical(`${system}/${name}`)))?.trim() ?? '';
+  const text = (name: string): string => readIfThere(root.physical(`${system}/${name}`))?.trim() ?? '';
   return {
-    label: (await text('label')) || (await text('nixos-version')) || system.slice(system.indexOf('-') + 1),
+    label: text('label') || text('nixos-version') || system.slice(system.indexOf('-') + 1),
     kernel,
-    kernelParams: words(await text('kernel-params')),
+    kernelParams: words(text('kernel-params')),
     initrd: await root.tryResolve(`${system}/initrd`),
     init: `${system}/init`,
     specialisations: new Map(),
@@ -70,7 +69,7 @@ async function readBootJson(root: MachineRoot, system: string): Promise<BootJson
   const path = await root.tryResolve(`${system}/boot.json`);
   if (path === undefined) return undefined;
   try {
-    return JSON.parse(await readFile(root.physical(path), 'utf8')) as BootJson;
+    return JSON.parse(readFileSync(root.physical(path), 'utf8')) as BootJson;
   } catch (error) {
     throw new LarderError('bootspec-malformed', `${system}/boot.json is not JSON`, { cause: error });
   }
@@ -105,9 +104,9 @@ function words(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '');
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+function readIfThere(path: string): string | undefined {
   try {
-    return await readFile(path, 'utf8');
+    return readFileSync(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

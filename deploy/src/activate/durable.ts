@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto';
+import { closeSync, fsyncSync, lstatSync, openSync, readFileSync } from 'node:fs';
 import { mkdir, open, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 
 /*
  * Changes of one name that survive a power failure whole: either the old state is there or the new one. The new
  * state is made under another name, flushed, moved into place by one rename, and the directory is flushed, so that
- * what is done later cannot reach the disk before it.
+ * what is done later cannot reach the disk before it. What is so already may have been made by a run that was killed
+ * before its flush: that is made up for.
  */
 
-/** Writes a file, or replaces it. `mode` is the file's own, whatever the umask. */
-export async function replaceFile(path: string, contents: string | Uint8Array, mode = 0o644): Promise<void> {
+/** Writes a file, or replaces it; one that is so already is left alone. `mode` is the file's own, whatever the umask. */
+export async function replaceFile(path: string, contents: string, mode = 0o644): Promise<void> {
+  if (isFileWith(path, contents, mode)) return syncDirectory(dirname(path));
   const temporary = temporaryName(path);
   try {
     const file = await open(temporary, 'wx', mode);
@@ -28,9 +31,15 @@ export async function replaceFile(path: string, contents: string | Uint8Array, m
   await syncDirectory(dirname(path));
 }
 
+function isFileWith(path: string, contents: string, mode: number): boolean {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats?.isFile() !== true || (stats.mode & 0o7777) !== mode) return false;
+  return stats.size === Buffer.byteLength(contents) && readFileSync(path, 'utf8') === contents;
+}
+
 /** Makes a symbolic link, or points it elsewhere. */
 export async function replaceLink(path: string, target: string): Promise<void> {
-  if ((await readLink(path)) === target) return;
+  if ((await readLink(path)) === target) return syncDirectory(dirname(path));
   const temporary = temporaryName(path);
   try {
     await symlink(target, temporary);
@@ -61,11 +70,12 @@ export async function makeDirectory(path: string): Promise<void> {
 
 /** Flushes a directory: which names it has. */
 export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r');
+  // Synchronous: it costs next to nothing where nothing changed, and nobody waits for anything else meanwhile.
+  const directory = openSync(path, 'r');
   try {
-    await directory.sync();
+    fsyncSync(directory);
   } finally {
-    await directory.close();
+    closeSync(directory);
   }
 }
 

@@ -1,4 +1,5 @@
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstatSync, readlinkSync } from 'node:fs';
+import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { LarderError } from '@larder/signing/errors';
 import { makeDirectory, readLink, replaceLink, syncDirectory } from './durable.js';
@@ -46,10 +47,8 @@ export class Profile {
       if (!name.startsWith(prefix)) continue;
       const number = /^([1-9]\d*)-link$/.exec(name.slice(prefix.length))?.[1];
       const link = `${dirname(this.path)}/${name}`;
-      const target = number === undefined ? undefined : await readLink(this.#root.physical(link));
-      if (number === undefined || target === undefined) continue;
-      const { mtime } = await lstat(this.#root.physical(link));
-      generations.push({ number: Number(number), link, target, date: mtime });
+      const found = number === undefined ? undefined : readDatedLink(this.#root.physical(link));
+      if (found !== undefined) generations.push({ number: Number(number), link, ...found });
     }
     return generations.sort((a, b) => a.number - b.number);
   }
@@ -136,6 +135,18 @@ export class Profile {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;
     }
+  }
+}
+
+/** A link's target and when it was made; `undefined` for what is no link, or has just gone. */
+function readDatedLink(path: string): { readonly target: string; readonly date: Date } | undefined {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats?.isSymbolicLink() !== true) return undefined;
+  try {
+    return { target: readlinkSync(path), date: stats.mtime };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }
 

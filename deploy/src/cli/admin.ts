@@ -1,5 +1,6 @@
 import { loadConfig } from '@larder/cache-server/config';
 import { openLog } from '@larder/cache-server/logger';
+import { prepareServer } from '@larder/cache-server/prepare';
 import { type Reindexed, reindex } from '@larder/cache-server/reindex';
 import { openFoundation } from '@larder/cache-server/start';
 import type { Command } from 'commander';
@@ -32,14 +33,51 @@ export function createCommand(): Command {
       .option('--json', 'print what was found as JSON')
       .action(runReindex),
   );
+  admin.addCommand(
+    createVerb('prepare', {
+      summary:
+        'Bring the tables of the database up to date and make what a first start makes, and end: for deployments that do so ' +
+        'once, before replicas start. Done again it changes nothing.',
+      examples: [
+        ['larder admin prepare --config /etc/larder.toml', 'migrate the database of that server'],
+        ['larder admin prepare --config /etc/larder.toml --create-bucket', 'make the S3 bucket as well'],
+      ],
+    })
+      .option('--config <file>', "the server's larder.toml")
+      .option('--data <dir>', "the server's data directory")
+      .option('--create-bucket', 'make the bucket, unless it is there')
+      .action(runPrepare),
+  );
   return admin;
 }
 
-async function runReindex({ config: file, data, json }: ReindexOptions): Promise<void> {
-  const config = await loadConfig({
+interface PrepareOptions {
+  readonly config?: string;
+  readonly data?: string;
+  readonly createBucket?: true;
+}
+
+async function runPrepare(options: PrepareOptions): Promise<void> {
+  const config = await readConfig(options);
+  await using log = openLog({ ...config.log, level: 'silent' });
+  const made = await prepareServer(config, log.logger, { createBucket: options.createBucket ?? false });
+  for (const cache of made.caches) process.stdout.write(`made cache ${cache}\n`);
+  if (made.madeToken) process.stdout.write(`the admin token is in ${made.tokenFile}\n`);
+  process.stdout.write('ready to serve\n');
+}
+
+function readConfig({
+  config: file,
+  data,
+}: Pick<PrepareOptions, 'config' | 'data'>): ReturnType<typeof loadConfig> {
+  return loadConfig({
     ...(file === undefined ? {} : { file }),
     ...(data === undefined ? {} : { overrides: { data } }),
   });
+}
+
+async function runReindex({ json, ...place }: ReindexOptions): Promise<void> {
+  const config = await readConfig(place);
   // Standard output is for the result.
   await using log = openLog({ ...config.log, level: 'silent' });
   await using foundation = await openFoundation(config, log.logger);

@@ -1,5 +1,6 @@
 import { LarderError } from '@larder/signing/errors';
-import { Command } from 'commander';
+import type { Command as CommandType } from 'commander';
+import { Command } from './commander.js';
 
 export interface CommandText {
   readonly summary: string;
@@ -8,7 +9,7 @@ export interface CommandText {
 }
 
 /** A command in the house's manner: it throws instead of exiting, and its help ends in examples. */
-export function createVerb(name: string, { summary, examples }: CommandText): Command {
+export function createVerb(name: string, { summary, examples }: CommandText): CommandType {
   const command = new Command(name)
     .description(summary)
     .exitOverride()

@@ -1,8 +1,9 @@
 import { makeEvalRequest, splitInstallable } from '@larder/builder/eval-arguments';
 import type { Command } from 'commander';
+import { describeMachine } from '../evaluation-machine.js';
 import { createVerb, usageError } from './command.js';
 import { addEvalOptions, type EvalVerbOptions, readEvalOptions } from './eval-options.js';
-import { describeMachine, runOnMachine } from './evaluation-session.js';
+import { runOnMachine } from './evaluation-session.js';
 
 interface Options extends EvalVerbOptions {
   readonly expr?: string;

@@ -1,50 +1,13 @@
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { evaluate } from '@larder/builder/evaluate';
 import { type EvaluationPrompt, EvaluationServices } from '@larder/builder/evaluation-services';
-import type { CommandSurroundings } from '@larder/builder/instantiate-arguments';
 import type { EvaluationRequest } from '@larder/builder/instantiate-request';
-import { isSetting } from '@larder/builder/language-settings';
 import { LarderError } from '@larder/signing/errors';
 import type { Client } from '@larder/substituter/client';
-import { loadSettings } from '@larder/substituter/config';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
 import type { LocalStoreUri } from '@larder/substituter/open-store';
-import type { Settings } from '@larder/substituter/settings/settings';
-import { parseStoreUri, type StoreUri } from '@larder/substituter/store-uri';
-
-/** The machine an evaluation runs on, as its settings and environment describe it. */
-export interface EvaluationMachine {
-  readonly settings: Settings;
-  readonly surroundings: CommandSurroundings;
-}
-
-function storeUri(settings: Settings): StoreUri | undefined {
-  const uri = settings.get('store');
-  // Nix's store without contents, for evaluations that write nothing.
-  return uri.startsWith('dummy:') ? undefined : parseStoreUri(uri);
-}
-
-/** Reads what an evaluation needs to know of this machine. `environment` is the process's own, read once. */
-export function describeMachine(environment: NodeJS.ProcessEnv = process.env): EvaluationMachine {
-  const settings = loadSettings(environment);
-  const uri = storeUri(settings);
-  const layout = findStoreLayout(settings, uri?.parameters ?? new Map());
-  const configuration = [...settings.others]
-    .filter(([name]) => isSetting(name))
-    .map(([name, { value }]) => [name, value] as const);
-  return {
-    settings,
-    surroundings: {
-      environment: { ...environment },
-      home: environment.HOME ?? '/',
-      workingDirectory: process.cwd(),
-      storeDir: layout.storeDir.path,
-      realStoreDir: layout.realStoreDir,
-      configuration,
-      readStandardInput: () => readFileSync(0, 'utf8'),
-    },
-  };
-}
+import type { StoreUri } from '@larder/substituter/store-uri';
+import { type EvaluationMachine, storeUri } from '../evaluation-machine.js';
 
 /** Runs an evaluation on this machine and its store; gives the exit status. */
 export async function runOnMachine(

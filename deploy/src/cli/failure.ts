@@ -1,6 +1,6 @@
 import { LarderError } from '@larder/signing/errors';
-import { CommanderError } from 'commander';
 import { readCliEnvironment } from '../config.js';
+import { CommanderError } from './commander.js';
 
 /** Says on standard error what went wrong, and gives the exit status. */
 export function reportError(error: unknown): number {

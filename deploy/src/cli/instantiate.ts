@@ -1,7 +1,8 @@
 import { parseInstantiateArguments } from '@larder/builder/instantiate-arguments';
 import type { Command } from 'commander';
+import { describeMachine } from '../evaluation-machine.js';
 import { createVerb } from './command.js';
-import { describeMachine, runOnMachine } from './evaluation-session.js';
+import { runOnMachine } from './evaluation-session.js';
 
 /** `larder instantiate`: the command line of `nix-instantiate`, read by its own rules. */
 export function createCommand(): Command {

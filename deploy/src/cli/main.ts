@@ -29,7 +29,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function run(name: string, module: VerbModule, args: readonly string[]): Promise<number> {
   // Only for the usage line: 'larder key generate' rather than 'key generate'.
-  const { Command } = await import('commander');
+  const { Command } = await import('./commander.js');
   const program = new Command('larder').exitOverride().addCommand(module.createCommand());
   await program.parseAsync([name, ...args], { from: 'user' });
   return typeof process.exitCode === 'number' ? process.exitCode : 0;

@@ -95,12 +95,12 @@ async function withWork(options: ProfileOptions, action: (work: Work) => Promise
     const stateDir = root.isMachine ? session.settings.directories.stateDir.value : '/nix/var/nix';
     const path = options.profile ?? (await findUserProfile(root, stateDir));
     const onWait = (lock: string): void => note(`waiting for ${lock}`);
-    await using engines = openEngines({
+    await using engines = await openEngines({
       root: root.directory,
       settings: options.option ?? [],
       evaluator: options.evaluator,
       realiser: options.realiser,
-      showProgress: (storeDir) => createBuildProgress('auto', storeDir),
+      showProgress: async (storeDir) => createBuildProgress('auto', storeDir),
       onWait,
     });
     await action({ profile: new UserProfile(path, { root, store, onWait }), engines, session });

@@ -177,15 +177,15 @@ async function openContext(
   { settings, options }: RebuildCall,
 ): Promise<RebuildContext & Engines> {
   const { openEngines } = await import('../rebuild/engines.js');
-  const { createBuildProgress } = await import('./build-progress.js');
   const flakes: [string, string][] =
     options.flake === undefined ? [] : [['experimental-features', 'nix-command flakes']];
-  const engines = openEngines({
+  const engines = await openEngines({
     root: root.directory,
     settings: [...flakes, ...settings],
     evaluator: options.evaluator,
     realiser: options.realiser,
-    showProgress: (storeDir) => createBuildProgress('auto', storeDir),
+    showProgress: async (storeDir) =>
+      (await import('./build-progress.js')).createBuildProgress('auto', storeDir),
     onWait: (path) => report(`Waiting for the lock on ${path}`),
   });
   return { ...engines, root, report };

@@ -1,6 +1,7 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { engineNames } from '../rebuild/engine-name.js';
 import { createVerb, usageError } from './command.js';
+import { Option } from './commander.js';
 import { type Action, actions, type RebuildOptions, runRebuild } from './rebuild-actions.js';
 
 export function createCommand(): Command {

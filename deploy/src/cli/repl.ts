@@ -3,9 +3,10 @@ import { makeReplRequest } from '@larder/builder/eval-arguments';
 import type { ReplCompletion, ReplQuestion } from '@larder/builder/evaluation';
 import type { EvaluationPrompt } from '@larder/builder/evaluation-services';
 import type { Command } from 'commander';
+import { describeMachine } from '../evaluation-machine.js';
 import { createVerb } from './command.js';
 import { addEvalOptions, type EvalVerbOptions, readEvalOptions } from './eval-options.js';
-import { describeMachine, runOnMachine } from './evaluation-session.js';
+import { runOnMachine } from './evaluation-session.js';
 
 /** Reads lines from the terminal, or from a pipe, and completes names with the tabulator. */
 class TerminalPrompt implements EvaluationPrompt {

@@ -1,8 +1,6 @@
 import type { EngineName } from './engine-name.js';
 import { LarderEvaluator } from './larder-evaluator.js';
 import type { LarderRealiserOptions } from './larder-realiser.js';
-import { NixEvaluator } from './nix-evaluator.js';
-import { NixRealiser } from './nix-realiser.js';
 import type { Evaluator, Realiser } from './pipeline.js';
 
 export interface EngineChoice extends LarderRealiserOptions {
@@ -15,14 +13,17 @@ export interface Engines extends AsyncDisposable {
   readonly realiser: Realiser;
 }
 
-/** The engines behind the pipeline, bound to the machine's store. */
-export function openEngines(choice: EngineChoice): Engines {
-  const realiser = choice.realiser === 'nix' ? new NixRealiser(choice) : new LateRealiser(choice);
-  return {
-    evaluator: choice.evaluator === 'nix' ? new NixEvaluator(choice) : new LarderEvaluator(choice),
-    realiser,
-    [Symbol.asyncDispose]: () => realiser.close(),
-  };
+/** The engines behind the pipeline, bound to the machine's store. Code that is not needed is not loaded. */
+export async function openEngines(choice: EngineChoice): Promise<Engines> {
+  const realiser =
+    choice.realiser === 'nix'
+      ? new (await import('./nix-realiser.js')).NixRealiser(choice)
+      : new LateRealiser(choice);
+  const evaluator =
+    choice.evaluator === 'nix'
+      ? new (await import('./nix-evaluator.js')).NixEvaluator(choice)
+      : new LarderEvaluator(choice);
+  return { evaluator, realiser, [Symbol.asyncDispose]: () => realiser.close() };
 }
 
 /** Opens the store when it is first needed: a rebuild that changes nothing never does. */
@@ -40,6 +41,10 @@ class LateRealiser implements Realiser {
 
   async realise(...args: Parameters<Realiser['realise']>) {
     return (await this.#open()).realise(...args);
+  }
+
+  async isValid(...args: Parameters<Realiser['isValid']>) {
+    return (await this.#open()).isValid(...args);
   }
 
   async queryClosure(...args: Parameters<Realiser['queryClosure']>) {

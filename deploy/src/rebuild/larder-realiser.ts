@@ -1,13 +1,13 @@
-import { readBuildSettings } from '@larder/builder/build-settings';
-import { Builder } from '@larder/builder/builder';
+import { existsSync } from 'node:fs';
+import type { Builder } from '@larder/builder/builder';
 import type { BuildListener } from '@larder/builder/realise/build-event';
 import { LarderError } from '@larder/signing/errors';
 import type { StoreDir } from '@larder/signing/store-path';
-import { TrustedKeys } from '@larder/signing/trust';
-import { type Client, createClient } from '@larder/substituter/client';
+import type { Client } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
-import { LocalStore } from '@larder/substituter/local-store/local-store';
-import { isCacheUri, openMachineStore } from '@larder/substituter/open-store';
+import { findStoreLayout, isWritable } from '@larder/substituter/local-store/layout';
+import { LocalStore, localStoreOptions } from '@larder/substituter/local-store/local-store';
+import type { Settings } from '@larder/substituter/settings/settings';
 import { parseStoreUri } from '@larder/substituter/store-uri';
 import type { ClosurePath, EngineOptions, RealisationPlan, Realiser } from './pipeline.js';
 
@@ -18,18 +18,19 @@ export interface ProgressView {
 }
 
 export interface LarderRealiserOptions extends EngineOptions {
-  readonly showProgress: (storeDir: StoreDir) => ProgressView;
+  readonly showProgress: (storeDir: StoreDir) => Promise<ProgressView>;
   readonly onWait?: (path: string) => void;
 }
 
 /** Realisation by Larder's own builder: from caches, verified, or built in a sandbox. */
 export class LarderRealiser implements Realiser {
-  readonly #client: Client;
+  readonly #settings: Settings;
   readonly #store: LocalStore;
   readonly #options: LarderRealiserOptions;
+  #client: Client | undefined;
 
-  private constructor(client: Client, store: LocalStore, options: LarderRealiserOptions) {
-    this.#client = client;
+  private constructor(settings: Settings, store: LocalStore, options: LarderRealiserOptions) {
+    this.#settings = settings;
     this.#store = store;
     this.#options = options;
   }
@@ -37,21 +38,22 @@ export class LarderRealiser implements Realiser {
   /** @throws `store-needs-daemon` where the store is not the user's to write */
   static async open(options: LarderRealiserOptions): Promise<LarderRealiser> {
     const overrides = options.settings.map(([name, value]) => ({ name, value, origin: 'command line' }));
-    const client = createClient(loadSettings(undefined, overrides), { onWait: options.onWait });
-    const { settings } = client.context;
+    const settings = loadSettings(undefined, overrides);
     const uri = parseStoreUri(options.root === '' ? settings.get('store') : `local?root=${options.root}`);
-    if (isCacheUri(uri)) {
-      await client[Symbol.asyncDispose]();
-      throw new LarderError('store-unusable', `nothing can be built into the cache ${settings.get('store')}`);
+    if (uri.kind !== 'local' && uri.kind !== 'auto' && uri.kind !== 'daemon')
+      throw new LarderError('store-unusable', `a system is not built into ${settings.get('store')}`);
+    const layout = findStoreLayout(settings, uri.parameters);
+    if (
+      uri.kind === 'daemon' ||
+      (uri.kind === 'auto' && existsSync(layout.stateDir) && !isWritable(layout.stateDir))
+    ) {
+      throw new LarderError(
+        'store-needs-daemon',
+        `only the owner of ${layout.storeDir.path} can build into it with Larder: run this as root, or with --realiser nix through Nix's daemon`,
+      );
     }
-    const store = await openMachineStore(uri, client.context);
-    if (store instanceof LocalStore) return new LarderRealiser(client, store, options);
-    await store.close();
-    await client[Symbol.asyncDispose]();
-    throw new LarderError(
-      'store-needs-daemon',
-      `only the owner of ${store.storeDir.path} can build into it with Larder: run this as root, or with --realiser nix through Nix's daemon`,
-    );
+    const store = await LocalStore.open(layout, { ...localStoreOptions(settings), onWait: options.onWait });
+    return new LarderRealiser(settings, store, options);
   }
 
   async plan(derivation: string, signal?: AbortSignal): Promise<RealisationPlan> {
@@ -79,6 +81,11 @@ export class LarderRealiser implements Realiser {
     });
   }
 
+  async isValid(path: string): Promise<boolean> {
+    const storePath = this.#store.storeDir.parse(path);
+    return (await this.#store.queryMissing([storePath])).size === 0;
+  }
+
   async queryClosure(path: string): Promise<ClosurePath[]> {
     const infos = await this.#store.queryClosure([this.#store.storeDir.parse(path)]);
     return infos.map(({ storePath, narSize }) => ({
@@ -89,7 +96,7 @@ export class LarderRealiser implements Realiser {
 
   async close(): Promise<void> {
     await this.#store.close();
-    await this.#client[Symbol.asyncDispose]();
+    await this.#client?.[Symbol.asyncDispose]();
   }
 
   #target(derivation: string) {
@@ -104,8 +111,15 @@ export class LarderRealiser implements Realiser {
     signal: AbortSignal | undefined,
     action: (builder: Builder) => Promise<Result>,
   ): Promise<Result> {
-    const { settings } = this.#client.context;
-    const progress = this.#options.showProgress(this.#store.storeDir);
+    const settings = this.#settings;
+    const [{ createClient }, { Builder }, { readBuildSettings }, { TrustedKeys }] = await Promise.all([
+      import('@larder/substituter/client'),
+      import('@larder/builder/builder'),
+      import('@larder/builder/build-settings'),
+      import('@larder/signing/trust'),
+    ]);
+    this.#client ??= createClient(settings, { onWait: this.#options.onWait });
+    const progress = await this.#options.showProgress(this.#store.storeDir);
     try {
       await using builder = await Builder.open({
         store: this.#store,

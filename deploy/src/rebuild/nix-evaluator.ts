@@ -10,6 +10,9 @@ export class NixEvaluator implements Evaluator {
     this.#options = options;
   }
 
+  /** Nix keeps no results of `nix-instantiate`. */
+  async recall(): Promise<undefined> {}
+
   instantiate(expression: SystemExpression, options: EvaluationOptions): Promise<string> {
     const { root, settings } = this.#options;
     return readInstantiation(['nix-instantiate', ...storeArguments(root)], expression, {

@@ -24,6 +24,10 @@ export class NixRealiser implements Realiser {
     return output.trim().split('\n')[0]!;
   }
 
+  async isValid(path: string, signal?: AbortSignal): Promise<boolean> {
+    return (await this.#run('nix-store', ['--check-validity', path], { signal })).status === 0;
+  }
+
   async queryClosure(path: string, signal?: AbortSignal): Promise<ClosurePath[]> {
     const args = ['--extra-experimental-features', 'nix-command', 'path-info', '--recursive', '--size', path];
     const { output } = check(await this.#run('nix', args, { signal }), 'closure-unknown');

@@ -25,6 +25,11 @@ export interface EvaluationOptions {
 
 export interface Evaluator {
   /**
+   * The derivation that {@link instantiate} would give, when that is known without an evaluation: nothing that it
+   * read has changed. The derivation need not be in the store any more.
+   */
+  recall(expression: SystemExpression, options: EvaluationOptions): Promise<string | undefined>;
+  /**
    * Evaluates to one derivation and writes it to the store.
    * @returns the derivation's path
    * @throws `evaluation-failed`: the message is for the one who wrote the configuration
@@ -57,6 +62,8 @@ export interface Realiser {
    * @throws `realisation-failed`
    */
   realise(derivation: string, signal?: AbortSignal): Promise<string>;
+  /** Whether a path is valid in the store. */
+  isValid(path: string, signal?: AbortSignal): Promise<boolean>;
   /** A valid path and all it refers to. */
   queryClosure(path: string, signal?: AbortSignal): Promise<ClosurePath[]>;
   close(): Promise<void>;

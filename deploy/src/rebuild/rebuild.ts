@@ -3,11 +3,8 @@ import type { MachineRoot } from '../activate/machine-root.js';
 import { type Generation, systemProfile } from '../activate/profile.js';
 import { withProfileLock } from '../activate/profile-lock.js';
 import { runSwitch, type SwitchAction } from '../activate/switch-system.js';
-import { diffClosures } from './closure-diff.js';
-import { makeOutLink } from './out-link.js';
 import { readOutputPath } from './output-path.js';
 import type { EvaluationOptions, Evaluator, Realiser } from './pipeline.js';
-import { formatDiff, formatPlan } from './summary.js';
 import { type ConfigurationChoice, type SystemProduct, systemExpression } from './system-expression.js';
 
 /** What a rebuild works with. */
@@ -39,6 +36,7 @@ export interface RealisedSystem {
 
 /** Evaluates the configuration and says what realising it takes: `dry-build`. */
 export async function planSystem(context: RebuildContext, request: RebuildRequest): Promise<void> {
+  const { formatPlan } = await import('./summary.js');
   const derivation = await instantiate(context, request, 'toplevel');
   const plan = await context.realiser.plan(derivation, context.signal);
   context.report(formatPlan(plan, await currentClosure(context, request)));
@@ -50,20 +48,47 @@ export async function realiseSystem(
   request: RebuildRequest,
   product: SystemProduct = 'toplevel',
 ): Promise<RealisedSystem> {
-  const { realiser, report, signal } = context;
-  const derivation = await instantiate(context, request, product);
-  const before = await systemProfile(context.root, request.profileName).current();
-  if (before !== undefined && before.target === (await readOutputPath(context.root, derivation))) {
+  const { root, report } = context;
+  const before = (await systemProfile(root, request.profileName).current())?.target;
+  if (before !== undefined && before === (await recallOutput(context, request, product))) {
     // A generation's closure is whole: there is nothing to ask the store for.
     report('The system is the one that is current already.');
-    return { path: before.target, before: before.target };
+    return { path: before, before };
   }
+  const derivation = await instantiate(context, request, product);
+  const expected = await readOutputPath(root, derivation);
+  if (before !== undefined && before === expected) {
+    report('The system is the one that is current already.');
+    return { path: before, before };
+  }
+  const path = await realise(context, request, { derivation, expected });
+  if (product === 'toplevel') await reportDifference(context, before, path);
+  return { path, before };
+}
+
+/** What an evaluation that need not be made again gives. */
+async function recallOutput(
+  { root, evaluator, signal }: RebuildContext,
+  request: RebuildRequest,
+  product: SystemProduct,
+): Promise<string | undefined> {
+  const expression = systemExpression(request.choice, product);
+  const derivation = await evaluator.recall(expression, { ...request.evaluation, signal });
+  return derivation === undefined ? undefined : readOutputPath(root, derivation);
+}
+
+async function realise(
+  context: RebuildContext,
+  request: RebuildRequest,
+  { derivation, expected }: { readonly derivation: string; readonly expected: string | undefined },
+): Promise<string> {
+  const { realiser, report, signal } = context;
+  if (expected !== undefined && (await realiser.isValid(expected, signal))) return expected;
+  const { formatPlan } = await import('./summary.js');
   const plan = await realiser.plan(derivation, signal);
-  const missing = plan.toBuild.length + plan.toFetch.length > 0;
-  if (missing) report(formatPlan(plan, await currentClosure(context, request)));
-  const path = await realiser.realise(derivation, signal);
-  if (product === 'toplevel') await reportDifference(context, before?.target, path);
-  return { path, before: before?.target };
+  if (plan.toBuild.length + plan.toFetch.length > 0)
+    report(formatPlan(plan, await currentClosure(context, request)));
+  return realiser.realise(derivation, signal);
 }
 
 /**
@@ -111,6 +136,7 @@ export async function switchTo(
 
 /** `build` and `build-vm`: leaves a link that keeps the result. */
 export async function linkResult(context: RebuildContext, link: string, path: string): Promise<void> {
+  const { makeOutLink } = await import('./out-link.js');
   await makeOutLink(context.root, link, path);
 }
 
@@ -132,6 +158,10 @@ async function reportDifference(
   before: string | undefined,
   after: string,
 ): Promise<void> {
+  const [{ diffClosures }, { formatDiff }] = await Promise.all([
+    import('./closure-diff.js'),
+    import('./summary.js'),
+  ]);
   const old = before === undefined ? [] : await realiser.queryClosure(before, signal);
   report(formatDiff(diffClosures(old, await realiser.queryClosure(after, signal))));
 }

@@ -1,7 +1,10 @@
 import { closeSync, fstatSync, openSync, unlinkSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LarderError } from '@larder/signing/errors';
-import { flockSync } from 'fs-ext';
+
+// CommonJS, required as such: imported, it would be analysed for its exports first, which takes longer than to load it.
+const { flockSync } = createRequire(import.meta.url)('fs-ext') as typeof import('fs-ext');
 
 /** How often a lock that somebody else holds is tried again, in milliseconds: soon at first, then seldom. */
 const firstPoll = 5;

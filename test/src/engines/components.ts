@@ -22,7 +22,12 @@ export type ComponentName =
   | 'sandbox'
   | 'ssh'
   | 'example'
-  | 'machine';
+  | 'machine'
+  | 'systemd'
+  | 'proxy'
+  | 'charts'
+  | 'shellcheck'
+  | 'browser';
 
 /** The part of node:test's context that a skip needs. */
 interface SkippableTest {

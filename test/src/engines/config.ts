@@ -45,3 +45,13 @@ export function searchPath(): readonly string[] {
 export function neutralEnvironment(home: string): Readonly<Record<string, string>> {
   return { PATH: searchPath().join(':'), HOME: home, LC_ALL: 'C.UTF-8', TZ: 'UTC' };
 }
+
+/** `LARDER_IMAGE_BUILD=1`: replay all stages of the Dockerfile, which takes minutes and the npm registry. */
+export function buildsImage(): boolean {
+  return process.env.LARDER_IMAGE_BUILD === '1';
+}
+
+/** `LARDER_NIXPKGS_LIB`: a copy of nixpkgs' lib, to evaluate the NixOS module with. */
+export function nixpkgsLibrary(): string | undefined {
+  return process.env.LARDER_NIXPKGS_LIB || undefined;
+}

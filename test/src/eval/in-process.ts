@@ -4,7 +4,7 @@ import { NixError } from '@larder/builder/eval/errors';
 import { Evaluator } from '@larder/builder/eval/evaluator';
 import { formatNixError } from '@larder/builder/eval/format-error';
 import { printPlain } from '@larder/builder/eval/print-value';
-import { parseSearchPathEntry } from '@larder/builder/eval/search-path';
+import { parseSearchPathEntry } from '@larder/builder/eval/search-path-entry';
 import { LocalHost } from '@larder/builder/eval-host';
 import { EvalStore } from '@larder/builder/eval-store';
 import { FileAccess } from '@larder/builder/file-access';

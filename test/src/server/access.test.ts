@@ -2,27 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { generateToken, type Scope, scopes } from '@larder/cache-server/auth/token';
 import { allRoutes } from '@larder/cache-server/http/app';
-import type { CacheRoute, Route, ServerRoute } from '@larder/cache-server/http/route';
+import { examplePath } from '@larder/cache-server/http/path-parameters';
+import type { CacheRoute, OpenRoute, Route, ServerRoute } from '@larder/cache-server/http/route';
 import type { Services } from '@larder/cache-server/http/services';
 import { errorOf, TestServer } from './running.js';
 import { bare, samplePath } from './sample-path.js';
 
 const sample = samplePath('sample');
-const drv = `${sample.storePath}.drv`;
-
-/** Something to put in the place of each parameter, so that a route's own checks are passed. */
-function urlOf(route: CacheRoute, cache: string): string {
-  return route.path
-    .replace(':cache', cache)
-    .replace(/:file\{[^}]*\}?\{32\}\\\.(\w+)\}/, `${sample.hashPart}.$1`)
-    .replace(/:file\{\.\+\\\.doi\}/, route.path.includes('build-trace') ? 'out.doi' : 'sha256:00!out.doi')
-    .replace(/:buildId\{.*\}/, 'a'.repeat(40))
-    .replace(':file', `${bare(sample.narHash)}.nar.zst`)
-    .replace(':narHash', bare(sample.narHash))
-    .replace(':derivation', drv)
-    .replace(':key', 'main-1');
-}
-
 /** The routes as the server has them (their handlers are not called), the one that deletes last. */
 function routesOf<Kind extends Route>(isWanted: (route: Route) => route is Kind): Kind[] {
   const services = { config: { limits: {}, timeouts: {} } } as unknown as Services;
@@ -31,6 +17,7 @@ function routesOf<Kind extends Route>(isWanted: (route: Route) => route is Kind)
 }
 
 const isCacheRoute = (route: Route): route is CacheRoute => typeof route.access !== 'string';
+const isOpenRoute = (route: Route): route is OpenRoute => route.access === 'open';
 const isServerRoute = (route: Route): route is ServerRoute =>
   route.access === 'token' || route.access === 'server-admin';
 
@@ -83,7 +70,7 @@ test('every route, with every scope, on a public, a private and an absent cache'
   for (const route of routes)
     for (const cache of ['main', 'secret', 'absent'])
       for (const { who, headers, scopes: granted, known } of everyone) {
-        const url = urlOf(route, cache);
+        const url = examplePath(route.path, { cache });
         const answer = await fetch(`${server.url}${url}`, {
           method: route.method,
           headers,
@@ -107,7 +94,7 @@ test('the server itself is for its administrators', async () => {
   assert.ok(routes.length > 4);
   for (const route of routes)
     for (const { who, headers, known } of everyone) {
-      const answer = await fetch(`${server.url}${route.path.replace(/:id\{.*\}/, '999')}`, {
+      const answer = await fetch(`${server.url}${examplePath(route.path)}`, {
         method: route.method,
         headers,
         ...(route.method === 'GET' ? {} : { body: '{}' }),
@@ -119,6 +106,21 @@ test('the server itself is for its administrators', async () => {
       else if (route.access === 'server-admin') assert.equal(answer.status, 403, where);
       else assert.ok([200, 400].includes(answer.status), where);
     }
+});
+
+test('what is open to everyone tells nothing of private caches', async () => {
+  await using server = await TestServer.start();
+  const look = async ({ method, path }: OpenRoute): Promise<string> => {
+    const answer = await fetch(`${server.url}${examplePath(path)}`, { method });
+    assert.ok(answer.status < 400, `${path}: ${answer.status}`);
+    const { 'x-request-id': _, date: __, ...headers } = Object.fromEntries(answer.headers);
+    return JSON.stringify({ status: answer.status, headers, body: await answer.text() });
+  };
+  const routes = routesOf(isOpenRoute);
+  const before = await Promise.all(routes.map(look));
+  await server.addCache({ name: 'unheard-of', public: false });
+  const after = await Promise.all(routes.map(look));
+  for (const [index, { path }] of routes.entries()) assert.equal(after[index], before[index], path);
 });
 
 test('a private cache answers strangers exactly as one that does not exist', async () => {

@@ -1,0 +1,216 @@
+# services.larder: the cache server as a service of NixOS.
+#
+#   imports = [ /path/to/larder/deploy/nixos/module.nix ];
+#   services.larder.enable = true;
+#   services.larder.settings.public_url = "https://cache.example.org";
+#
+# Every key of larder.toml is an option below `settings`, so that a mistake is found while the configuration is evaluated.
+# What is null keeps the server's own default (cache-server/README.md).
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.larder;
+  inherit (lib) mkOption types;
+
+  optional =
+    type: description:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit description;
+    };
+  text = optional types.str;
+  flag = optional types.bool;
+  number = optional types.int;
+  choice = choices: optional (types.enum choices);
+  # As the server reads them: a number and a unit.
+  size = optional (types.strMatching "[0-9]+(\\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB)");
+  time = optional (types.strMatching "[0-9]+(\\.[0-9]+)? ?(ms|s|min|h|d)");
+
+  # Tables without what is null, and without tables that are empty then.
+  given =
+    settings:
+    let
+      inside = builtins.mapAttrs (_: value: if builtins.isAttrs value then given value else value) settings;
+      isGiven = name: inside.${name} != null && inside.${name} != { };
+    in
+    builtins.listToAttrs (
+      map (name: {
+        inherit name;
+        value = inside.${name};
+      }) (builtins.filter isGiven (builtins.attrNames inside))
+    );
+
+  configFile = (pkgs.formats.toml { }).generate "larder.toml" (given cfg.settings);
+
+  # Secrets are read by systemd, as root, and handed to the service: they may belong to anyone, and are never in the store.
+  credentials =
+    (if cfg.sealKeyFile == null then [ ] else [ "seal-key:${toString cfg.sealKeyFile}" ])
+    ++ (if cfg.adminTokenFile == null then [ ] else [ "admin-token:${toString cfg.adminTokenFile}" ]);
+in
+{
+  options.services.larder = {
+    enable = lib.mkEnableOption "Larder, a Nix binary cache";
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.callPackage ./package.nix { };
+      description = "The package with bin/larder.";
+    };
+
+    openFirewall = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether to open the port of settings.listen.";
+    };
+
+    environmentFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = "/run/secrets/larder.env";
+      description = "A file with LARDER_DATABASE_URL, LARDER_S3_ACCESS_KEY_ID and LARDER_S3_SECRET_ACCESS_KEY, where they are needed.";
+    };
+
+    sealKeyFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = "/run/secrets/larder-seal-key";
+      description = "The seal key, the same for all replicas. Without it the server makes one of its own in its state directory.";
+    };
+
+    adminTokenFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = "/run/secrets/larder-admin-token";
+      description = "A token that may do everything. Without it the server makes one, in /var/lib/larder/admin-token.";
+    };
+
+    settings = {
+      listen = mkOption {
+        type = types.strMatching ".+:[0-9]+";
+        default = "127.0.0.1:8080";
+        description = "Where to take requests: host:port.";
+      };
+      data = mkOption {
+        type = types.str;
+        default = "/var/lib/larder";
+        description = "What the server keeps for itself. Another place than the default must be made, and be writable for the user larder.";
+      };
+      public_url = text "How clients reach the server, where a proxy is in front of it.";
+      admin_token_file = text "Set by adminTokenFile.";
+
+      log.level = choice [ "fatal" "error" "warn" "info" "debug" "trace" "silent" ] "What is logged.";
+      log.requests = choice [ "all" "writes" "none" ] "Which requests get a line.";
+
+      storage.engine = choice [ "disk" "s3" ] "Where NARs and narinfos are kept.";
+      storage.path = text "A folder, for the engine disk.";
+      storage.bucket = text "For the engine s3, as all that follows.";
+      storage.prefix = text "Before every key; ends in a slash.";
+      storage.region = text "The region of the bucket.";
+      storage.endpoint = text "Of an engine other than AWS.";
+      storage.path_style = flag "Buckets in the path and not in the host's name.";
+      storage.access_key_id = text "Not a secret; better in environmentFile, with its other half.";
+      storage.secret_access_key = text "A secret: in environmentFile, lest it be in the store for all to read.";
+      storage.part_size = size "Of multipart uploads.";
+
+      database.engine = choice [ "sqlite" "postgresql" ] "Where the index is kept.";
+      database.path = text "A file, for the engine sqlite.";
+      database.url = text "For the engine postgresql. With a password it belongs into environmentFile.";
+      database.connections = number "To PostgreSQL, at most.";
+
+      limits.narinfo = size "The largest narinfo.";
+      limits.listing = size "The largest listing.";
+      limits.log = size "The largest build log.";
+      limits.json = size "The largest request of the API.";
+      limits.nar = size "The largest NAR, as uploaded and unpacked.";
+      limits.headers = size "The largest headers of a request.";
+
+      timeouts.headers = time "For a request's headers to come in.";
+      timeouts.idle = time "For silence in the middle of a request or answer.";
+      timeouts.keep_alive = time "Between requests.";
+      timeouts.shutdown = time "For requests in flight to finish.";
+
+      uploads.compression_level = optional (types.ints.between 1 19) "Of zstd: 1 is fast, 19 small.";
+      uploads.workers = number "Threads that verify and compress.";
+      uploads.verify_references = flag "Whether declared references must occur in the NAR.";
+      uploads.pending = time "How long a narinfo waits for what it needs.";
+      uploads.orphans = time "How long remains of dead uploads are left alone.";
+
+      keys.seal_key_file = text "Set by sealKeyFile.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    services.larder.settings = {
+      # %d of the unit: where systemd puts credentials.
+      keys.seal_key_file = lib.mkIf (cfg.sealKeyFile != null) "/run/credentials/larder.service/seal-key";
+      admin_token_file = lib.mkIf (cfg.adminTokenFile != null) "/run/credentials/larder.service/admin-token";
+    };
+
+    networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall [
+      (lib.toInt (builtins.head (builtins.match ".*:([0-9]+)" cfg.settings.listen)))
+    ];
+
+    systemd.services.larder = {
+      description = "Larder, a Nix binary cache";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "network-online.target" ];
+      after = [
+        "network-online.target"
+        "postgresql.service"
+      ];
+      environment.NODE_ENV = "production";
+      # The hardening of deploy/systemd/larder.service; a test compares.
+      serviceConfig = {
+        Type = "exec";
+        ExecStart = "${cfg.package}/bin/larder serve --config ${configFile}";
+        Restart = "on-failure";
+        RestartSec = "2s";
+        TimeoutStopSec = "45s";
+        LimitNOFILE = 65536;
+        LoadCredential = credentials;
+        EnvironmentFile = lib.mkIf (cfg.environmentFile != null) (toString cfg.environmentFile);
+
+        DynamicUser = true;
+        User = "larder";
+        StateDirectory = "larder";
+        StateDirectoryMode = "0700";
+        UMask = "0077";
+
+        CapabilityBoundingSet = "";
+        AmbientCapabilities = "";
+        NoNewPrivileges = true;
+        DevicePolicy = "closed";
+        LockPersonality = true;
+        PrivateDevices = true;
+        PrivateTmp = true;
+        PrivateUsers = true;
+        ProcSubset = "pid";
+        ProtectClock = true;
+        ProtectControlGroups = true;
+        ProtectHome = true;
+        ProtectHostname = true;
+        ProtectKernelLogs = true;
+        ProtectKernelModules = true;
+        ProtectKernelTunables = true;
+        ProtectProc = "invisible";
+        ProtectSystem = "strict";
+        RemoveIPC = true;
+        RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_UNIX" ];
+        RestrictNamespaces = true;
+        RestrictRealtime = true;
+        RestrictSUIDSGID = true;
+        SystemCallArchitectures = "native";
+        SystemCallFilter = [
+          "@system-service @pkey"
+          "~@privileged @resources @mount @debug @cpu-emulation @obsolete"
+        ];
+        SystemCallErrorNumber = "EPERM";
+      };
+    };
+  };
+}

@@ -1,0 +1,31 @@
+import type { EvaluationOptions, SystemExpression } from './pipeline.js';
+
+export interface InstantiationOptions extends EvaluationOptions {
+  readonly settings: readonly (readonly [name: string, value: string])[];
+  /** Variables over those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** The words after `nix-instantiate`. */
+export function instantiationArguments(
+  expression: SystemExpression,
+  { searchPath, settings }: Pick<InstantiationOptions, 'searchPath' | 'settings'>,
+): string[] {
+  const what = 'file' in expression ? [expression.file] : ['--expr', expression.expression];
+  const attribute = expression.attribute === '' ? [] : ['--attr', expression.attribute];
+  return [
+    ...settings.flatMap(([name, value]) => ['--option', name, value]),
+    ...searchPath.flatMap((entry) => ['-I', entry]),
+    '--show-trace',
+    ...what,
+    ...attribute,
+  ];
+}
+
+/** The one derivation that `nix-instantiate` printed; `undefined` where it is none, or several. */
+export function parseDerivationPath(output: string): string | undefined {
+  // '!out' follows a derivation of several outputs when one is asked for.
+  const [path, ...others] = output.trim().split('\n');
+  const derivation = path?.replace(/!.*$/, '');
+  return others.length === 0 && derivation?.endsWith('.drv') ? derivation : undefined;
+}
