@@ -22,7 +22,7 @@ export function prepareWorkspace() {
       env: { JOBS: 'max', ...process.env },
     });
   }
-  step('tsc -b', process.execPath, [join(root, 'node_modules/@typescript/native/bin/tsc'), '-b']);
+  step('tsc -b', process.execPath, [join(root, 'node_modules/typescript-7/bin/tsc'), '-b']);
 }
 
 /** Runs one step in the root, its output shown; ends the process when it fails. */
