@@ -91,6 +91,10 @@ const traces = z
   })
   .prefault({});
 
+const upstreams = z
+  .strictObject({ timeout: duration.prefault('15 s'), negative: duration.prefault('1 h') })
+  .prefault({});
+
 const keys = z.strictObject({ seal_key_file: z.string().optional() }).prefault({});
 
 export const configSchema = z.strictObject({
@@ -108,6 +112,7 @@ export const configSchema = z.strictObject({
   timeouts,
   uploads,
   collection,
+  upstreams,
   keys,
   metrics,
   traces,

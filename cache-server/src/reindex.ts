@@ -108,7 +108,9 @@ async function reindexCache(foundation: Foundation, cache: Cache): Promise<Reind
     if (batch.push(key) >= BATCH) await flush();
   }
   await flush();
-  result.dangling = await deleteDanglingPaths(database.write, cache.id);
+  // What the cache does not have, an upstream may.
+  if ((cache.options.upstreams ?? []).length === 0)
+    result.dangling = await deleteDanglingPaths(database.write, cache.id);
   await recountUsage(database.write, cache.id, Date.now() + foundation.config.collection.nar_lease);
   await restorePins(foundation, cache);
   return result;

@@ -25,6 +25,7 @@ import { openTraces, type Traces } from './observe/traces.js';
 import { Pins } from './pins/pins.js';
 import { Publisher } from './publish/publisher.js';
 import { Realisations } from './publish/realisations.js';
+import { Resigner } from './publish/resigner.js';
 import { SideFiles } from './publish/side-files.js';
 import { StockPublisher } from './publish/stock-publisher.js';
 import { NarInfoCache } from './read/narinfo-cache.js';
@@ -33,6 +34,8 @@ import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
+import { UpstreamClient } from './upstream/upstream-client.js';
+import { Upstreams } from './upstream/upstreams.js';
 
 /** A server that runs. */
 export interface RunningServer {
@@ -128,8 +131,10 @@ async function serve(
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
   const leases = new Leases(foundation.database, leaseTimes(config.uploads.lease));
+  const client = new UpstreamClient(config.upstreams.timeout);
   const services = assemble(foundation, {
     reader,
+    client,
     tokenUse,
     leases,
     metrics,
@@ -151,6 +156,8 @@ async function serve(
     await server.close(config.timeouts.shutdown);
     await metricsServer?.close();
     await Promise.all([services.collector.stop(), keeper.stop(), sweeper.stop()]);
+    await services.resigner.stop();
+    await client[Symbol.asyncDispose]();
     await services.pathUse.stop();
     await tokenUse.stop();
     await reader[Symbol.asyncDispose]();
@@ -168,12 +175,13 @@ function assemble(
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
     readonly leases: Leases;
+    readonly client: UpstreamClient;
     readonly metrics: Metrics | undefined;
     readonly traces: Traces | undefined;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, leases, metrics, traces, isStopping } = parts;
+  const { reader, tokenUse, leases, client, metrics, traces, isStopping } = parts;
   const { config, logger, storage, database, caches } = foundation;
   const nars = new NarStore({
     database,
@@ -185,7 +193,17 @@ function assemble(
   });
   const narInfos = new NarInfoCache({ database });
   const verifyReferences = config.uploads.verify_references;
-  const publisher = new Publisher({ database, storage, nars, narInfos, leases, verifyReferences });
+  const publisher: Publisher = new Publisher({
+    database,
+    storage,
+    nars,
+    narInfos,
+    leases,
+    verifyReferences,
+    hasUpstream: (cache, path) => upstreams.has(cache, path),
+  });
+  const { negative } = config.upstreams;
+  const upstreams = new Upstreams({ database, nars, publisher, client, logger, negative });
   const pins = new Pins({ database, storage });
   const { grace, nar_lease: narLease } = config.collection;
   const withdrawal = new Withdrawal({ database, storage, leases, narInfos, logger, narLease });
@@ -204,6 +222,8 @@ function assemble(
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
     pins,
+    upstreams,
+    resigner: new Resigner({ database, publisher, leases, logger }),
     pathUse: new PathUse(database, logger),
     withdrawal,
     collector: new Collector({ database, storage, leases, pins, withdrawal, logger, grace }),

@@ -86,6 +86,10 @@ export interface CacheDescription {
   readonly retention?: RetentionDescription;
   /** Most bytes of NARs it may hold, as stored. */
   readonly quota?: number;
+  /** Caches it asks for what it does not have. */
+  readonly upstreams?: readonly { readonly url: string; readonly publicKeys: readonly string[] }[];
+  /** Whether it signs what comes from them. */
+  readonly signUpstream?: boolean;
 }
 
 /** A path of a refused commit, and those of its references that neither the cache nor the commit has. */

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatCacheInfo } from '@larder/signing/cache-info';
 import { PublicKey, SecretKey } from '@larder/signing/key';
@@ -12,7 +12,12 @@ import {
   queryCaches,
   updateCache,
 } from '../database/tables/caches.js';
-import { insertSigningKey, querySigningKeys, updateSigningKey } from '../database/tables/signing-keys.js';
+import {
+  deleteSigningKey,
+  insertSigningKey,
+  querySigningKeys,
+  updateSigningKey,
+} from '../database/tables/signing-keys.js';
 import { ServerError } from '../errors.js';
 import { writePrivateFile } from '../private-file.js';
 import { objectKeys } from '../storage/object-key.js';
@@ -173,6 +178,16 @@ export class CacheDirectory {
       throw new ServerError('key-last', `'${name}' is the only key in use; make another one first`);
     if (!(await updateSigningKey(this.#database.write, { cacheId: cache.id, name }, active)))
       throw new ServerError('not-found', `the cache has no key '${name}'`);
+    return this.#changed(cache.name);
+  }
+
+  /** Forgets a key that is out of use. @throws `not-found`, `key-in-use` */
+  async removeKey(cache: Cache, name: string): Promise<Cache> {
+    if (cache.signingKeys.some((key) => key.name === name))
+      throw new ServerError('key-in-use', `'${name}' still signs; retire it first`);
+    if (!(await deleteSigningKey(this.#database.write, { cacheId: cache.id, name })))
+      throw new ServerError('not-found', `the cache has no key '${name}'`);
+    await rm(join(this.#keyDirectory, cache.name, name), { force: true });
     return this.#changed(cache.name);
   }
 

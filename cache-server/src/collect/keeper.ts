@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Cache } from '../caches/cache.js';
 import type { CacheDirectory } from '../caches/cache-directory.js';
+import type { Resigner } from '../publish/resigner.js';
 import type { Collector } from './collector.js';
 import { deleteExpiredNars, type ExpiredNarsOptions } from './expired-nars.js';
 import { settleLapsed } from './lapsed.js';
@@ -11,6 +12,7 @@ const INTERVAL = 60_000;
 export interface KeeperOptions extends ExpiredNarsOptions {
   readonly caches: CacheDirectory;
   readonly collector: Collector;
+  readonly resigner: Resigner;
   /** Between two collections of a cache, in milliseconds; 0 for none but those asked for. */
   readonly interval: number;
   readonly logger: Logger;
@@ -70,13 +72,14 @@ export class Keeper {
   }
 
   async #lookAfter(cache: Cache): Promise<void> {
-    const { collector, interval, logger } = this.#options;
+    const { collector, resigner, interval, logger } = this.#options;
     const { signal } = this.#interrupt;
     const [newest] = await collector.list(cache, 1);
     const isDue = newest === undefined || newest.started_at < Date.now() - interval;
     if (newest !== undefined && newest.finished_at === null) await collector.resume(cache);
     else if (isDue && interval > 0 && cache.options.retention !== undefined)
       await collector.start(cache, { dryRun: false });
+    await resigner.resume(cache);
     const deleted = await deleteExpiredNars(this.#options, cache, { signal });
     if (deleted.nars > 0) logger.info({ cache: cache.name, ...deleted }, 'deleted NARs that nothing needs');
   }

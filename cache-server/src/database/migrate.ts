@@ -4,6 +4,7 @@ import { initial } from './migrations/001-initial.js';
 import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
 import { lifeCycle } from './migrations/004-life-cycle.js';
+import { upstream } from './migrations/005-upstream.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
@@ -16,6 +17,7 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '002-audit': audit(dialect),
         '003-pins': pins(),
         '004-life-cycle': lifeCycle(dialect),
+        '005-upstream': upstream(),
       }),
     },
   });

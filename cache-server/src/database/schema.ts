@@ -11,8 +11,10 @@ import type { PathReferencesTable } from './tables/path-references.js';
 import type { PathsTable } from './tables/paths.js';
 import type { PendingNeedsTable, PendingPathsTable } from './tables/pending-paths.js';
 import type { PinPathsTable, PinRevisionsTable, PinsTable } from './tables/pins.js';
+import type { ResignJobsTable } from './tables/resign-jobs.js';
 import type { SigningKeysTable } from './tables/signing-keys.js';
 import type { TokensTable } from './tables/tokens.js';
+import type { UpstreamPathsTable } from './tables/upstream-paths.js';
 import type { WithdrawnPathsTable } from './tables/withdrawn-paths.js';
 
 /**
@@ -42,4 +44,6 @@ export interface Schema {
   collections: CollectionsTable;
   collection_plan: CollectionPlanTable;
   collection_counts: CollectionCountsTable;
+  upstream_paths: UpstreamPathsTable;
+  resign_jobs: ResignJobsTable;
 }

@@ -25,6 +25,18 @@ const retention = z.strictObject({
   keepLast: z.int().min(1).max(100_000).optional(),
 });
 
+const upstream = z.strictObject({
+  url: z
+    .url({ protocol: /^https?$/ })
+    .transform((url) => url.replace(/\/+$/, ''))
+    .pipe(z.string()),
+  /** `name:base64`. */
+  publicKeys: z
+    .array(z.string().regex(/^[^:\s]+:[A-Za-z0-9+/]{43}=$/, 'must be name:base64'))
+    .min(1)
+    .max(16),
+});
+
 export const cacheChangeBody = z.strictObject({
   public: z.boolean().optional(),
   priority: z.int().min(0).max(1000).optional(),
@@ -32,18 +44,26 @@ export const cacheChangeBody = z.strictObject({
   retention: retention.nullish(),
   /** Bytes; null for no limit. */
   quota: bytes.nullish(),
+  /** Caches to ask for what is not here; null for none. */
+  upstreams: z.array(upstream).max(16).nullish(),
+  /** Whether paths of upstreams get the cache's own signatures, too. */
+  signUpstream: z.boolean().optional(),
 });
 
 /** What a change of a cache's settings means for its options: those that are named, null taking one away. */
 export function optionsChange({
   retention,
   quota,
-}: Pick<z.output<typeof cacheChangeBody>, 'retention' | 'quota'>): CacheOptions {
+  upstreams,
+  signUpstream,
+}: Omit<z.output<typeof cacheChangeBody>, 'public' | 'priority'>): CacheOptions {
   return {
     ...(retention === undefined
       ? {}
       : { retention: retention === null ? undefined : inMilliseconds(retention) }),
     ...(quota === undefined ? {} : { quota: quota ?? undefined }),
+    ...(upstreams === undefined ? {} : { upstreams: upstreams ?? undefined }),
+    ...(signUpstream === undefined ? {} : { signUpstream }),
   };
 }
 
@@ -86,6 +106,21 @@ export const cacheUsage = z
   })
   .meta({ id: 'CacheUsage' });
 export type CacheUsage = z.output<typeof cacheUsage>;
+
+export const resignBody = z.strictObject({
+  dropRetired: z.boolean().default(false).meta({ description: 'Take off the signatures of retired keys' }),
+});
+
+export const resignJob = z
+  .object({
+    dropRetired: z.boolean(),
+    seen: z.int().meta({ description: 'Paths looked at so far' }),
+    changed: z.int().meta({ description: 'Of those, how many got other signatures' }),
+    startedAt: time,
+    finishedAt: time.exactOptional(),
+  })
+  .meta({ id: 'ResignJob' });
+export type ResignJob = z.output<typeof resignJob>;
 
 /** What is told of a token: never the token itself. */
 export const tokenDescription = z

@@ -18,7 +18,12 @@ export function describeCache(cache: Cache, config: ServerConfig, context: Route
   };
 }
 
-function describeOptions({ retention, quota }: CacheOptions): Partial<CacheDescription> {
+function describeOptions({
+  retention,
+  quota,
+  upstreams,
+  signUpstream,
+}: CacheOptions): Partial<CacheDescription> {
   return {
     ...(retention === undefined
       ? {}
@@ -30,6 +35,10 @@ function describeOptions({ retention, quota }: CacheOptions): Partial<CacheDescr
           },
         }),
     ...(quota === undefined ? {} : { quota }),
+    ...(upstreams === undefined
+      ? {}
+      : { upstreams: upstreams.map(({ url, publicKeys }) => ({ url, publicKeys })) }),
+    ...(signUpstream === undefined ? {} : { signUpstream }),
   };
 }
 

@@ -33,6 +33,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'cache-exists': 409,
   'key-exists': 409,
   'key-last': 409,
+  'key-in-use': 409,
   'pin-path-missing': 409,
   'path-kept': 409,
   'collection-running': 409,
@@ -55,6 +56,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'content-address-mismatch': 422,
   // It may do better later: clients retry these.
   'storage-failed': 503,
+  'upstream-failed': 503,
   'database-failed': 503,
   'worker-pool-closed': 503,
   'worker-crashed': 503,

@@ -3,6 +3,7 @@ import type { Grant } from '../auth/access.js';
 import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
+import { pullNar } from './pull-nar.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { RouteDescription } from './route-description.js';
 import { matchesEtag, sendObject } from './send.js';
@@ -17,7 +18,7 @@ const HASH = '[0-9abcdfghijklmnpqrsvwxyz]';
 
 /** What stock Nix reads of a cache. */
 export function readRoutes(services: Services): CacheRoute[] {
-  const { narInfos, storage, nars, pathUse } = services;
+  const { narInfos, storage, nars, pathUse, resigner, upstreams } = services;
 
   const sendFile = async (
     context: RouteContext,
@@ -49,8 +50,16 @@ export function readRoutes(services: Services): CacheRoute[] {
       async handle(context, grant) {
         const hashPart = parameter(context, 'file').slice(0, -'.narinfo'.length);
         const { id } = grant.cache;
-        const narInfo = narInfos.peek(id, hashPart) ?? (await narInfos.find(id, hashPart));
-        if (narInfo === undefined) return absent(context);
+        const complete = (text: string): string => resigner.complete(grant.cache, hashPart, text);
+        const narInfo = narInfos.peek(id, hashPart) ?? (await narInfos.find(id, hashPart, complete));
+        if (narInfo === undefined) {
+          const text = await upstreams.findNarInfo(grant.cache, hashPart);
+          if (text === undefined) return absent(context);
+          return context.body(text, 200, {
+            'Content-Type': 'text/x-nix-narinfo',
+            'Cache-Control': cacheControl(grant, NARINFO_AGE),
+          });
+        }
         pathUse.note(id, hashPart);
         const { incoming, outgoing } = context.env;
         const isKnown = matchesEtag(incoming.headers['if-none-match'], narInfo.etag);
@@ -87,7 +96,14 @@ export function readRoutes(services: Services): CacheRoute[] {
         const { incoming, outgoing } = context.env;
         const key = objectKeys.nar(grant.cache.name, narHash);
         const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag });
-        return sent ?? uploadedNar(context, grant, file);
+        if (sent !== undefined) return sent;
+        const pulled = await pullNar(upstreams, grant.cache, { narHash, incoming, outgoing, headers });
+        if (pulled === 'streamed') return RESPONSE_ALREADY_SENT;
+        const stored =
+          pulled === 'stored'
+            ? await sendObject(storage, key, { incoming, outgoing, headers, etag })
+            : undefined;
+        return stored ?? uploadedNar(context, grant, file);
       },
     },
     {

@@ -12,11 +12,13 @@ import type { Traces } from '../observe/traces.js';
 import type { Pins } from '../pins/pins.js';
 import type { Publisher } from '../publish/publisher.js';
 import type { Realisations } from '../publish/realisations.js';
+import type { Resigner } from '../publish/resigner.js';
 import type { SideFiles } from '../publish/side-files.js';
 import type { StockPublisher } from '../publish/stock-publisher.js';
 import type { NarInfoCache } from '../read/narinfo-cache.js';
 import type { PathUse } from '../read/path-use.js';
 import type { ObjectStorage } from '../storage/storage.js';
+import type { Upstreams } from '../upstream/upstreams.js';
 
 /** What routes are made of. */
 export interface Services {
@@ -34,6 +36,8 @@ export interface Services {
   readonly sideFiles: SideFiles;
   readonly realisations: Realisations;
   readonly pins: Pins;
+  readonly upstreams: Upstreams;
+  readonly resigner: Resigner;
   readonly pathUse: PathUse;
   readonly withdrawal: Withdrawal;
   readonly collector: Collector;

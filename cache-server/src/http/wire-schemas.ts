@@ -37,6 +37,11 @@ export const cacheDescription: z.ZodType<CacheDescription> = z
       .exactOptional()
       .meta({ description: 'A path goes when any of these limits says so and nothing keeps it' }),
     quota: bytes.exactOptional(),
+    upstreams: z
+      .array(z.object({ url: z.string(), publicKeys: z.array(z.string()) }))
+      .exactOptional()
+      .meta({ description: 'Caches it asks for what it does not have' }),
+    signUpstream: z.boolean().exactOptional(),
   })
   .meta({ id: 'Cache' });
 

@@ -30,6 +30,8 @@ export interface NarUpload {
   readonly narSize?: number;
   /** What a stock client calls it: `<file hash>.nar.xz`. */
   readonly fileName?: string;
+  /** Gets the bytes as they are kept, while they are: nothing of it is proven before the upload is taken. */
+  readonly onStored?: (chunk: Uint8Array) => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -106,7 +108,7 @@ export class NarStore {
       const known = await this.findForUpload(cache, narHash);
       if (known !== undefined) {
         await lease.release();
-        return drain(source, known);
+        return await drain(source, known);
       }
       return await this.#ingest(cache, source, { upload, lease });
     }
@@ -129,7 +131,8 @@ export class NarStore {
     const { compression, signal, narHash } = upload;
     await this.#checkQuota(cache, 0);
     const running = this.#reader.ingest(source, { compression, ...(signal ? { signal } : {}) });
-    await using staged = await this.#storage.stage(running.output, {
+    const output = upload.onStored === undefined ? running.output : tee(running.output, upload.onStored);
+    await using staged = await this.#storage.stage(output, {
       contentType: 'application/x-nix-nar',
       ...(narHash === undefined ? {} : { key: objectKeys.nar(cache.name, narHash) }),
       ...(signal ? { signal } : {}),
@@ -255,6 +258,16 @@ export class NarStore {
 /** An upload may take hours: others wait for as long as its holder lives, and their client with them. */
 function patient(signal: AbortSignal | undefined): { patience: number; signal?: AbortSignal } {
   return { patience: Number.POSITIVE_INFINITY, ...(signal === undefined ? {} : { signal }) };
+}
+
+async function* tee(
+  source: AsyncIterable<Uint8Array>,
+  sink: (chunk: Uint8Array) => Promise<void>,
+): AsyncIterable<Uint8Array> {
+  for await (const chunk of source) {
+    await sink(chunk);
+    yield chunk;
+  }
 }
 
 /** Reads to its end what is not needed: a client that is cut off would try again. */

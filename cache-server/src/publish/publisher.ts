@@ -1,6 +1,6 @@
 import { sortByReferences } from '@larder/signing/path-info';
-import { storePathHashPart, storePathName } from '@larder/signing/store-path';
-import type { CommitStatus } from '@larder/signing/upload';
+import { type StorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
+import type { CommitStatus, MissingReferences } from '@larder/signing/upload';
 import type { Cache } from '../caches/cache.js';
 import { settleObject } from '../collect/lapsed.js';
 import { leaseOf } from '../collect/withdraw.js';
@@ -30,6 +30,8 @@ export interface PublisherOptions {
   readonly leases: Leases;
   /** Whether declared references must occur in the NAR. */
   readonly verifyReferences: boolean;
+  /** Whether an upstream of the cache has a path: then others may refer to it. */
+  readonly hasUpstream?: (cache: Cache, path: StorePath) => Promise<boolean>;
 }
 
 /** How often a publication that others overtook is tried in all. */
@@ -61,6 +63,7 @@ export class Publisher {
   readonly #narInfos: NarInfoCache;
   readonly #leases: Leases;
   readonly #verifyReferences: boolean;
+  readonly #hasUpstream: PublisherOptions['hasUpstream'];
   readonly #locks = new KeyedLock();
 
   constructor(options: PublisherOptions) {
@@ -70,6 +73,7 @@ export class Publisher {
     this.#narInfos = options.narInfos;
     this.#leases = options.leases;
     this.#verifyReferences = options.verifyReferences;
+    this.#hasUpstream = options.hasUpstream;
   }
 
   /**
@@ -100,7 +104,8 @@ export class Publisher {
     checkNames(known, all);
     if (!(await this.#touch(cache, known))) return undefined;
     const fresh = [...all].filter(([hashPart]) => !known.has(hashPart)).map(([, draft]) => draft);
-    const ready = await this.prepare(cache, fresh);
+    const elsewhere = await this.#findElsewhere(cache, fresh);
+    const ready = await this.prepare(cache, fresh, elsewhere);
     const { statuses, changed } = mergeAll(cache, known, all);
     if (ready.length + changed.length > 0) {
       const objects = [...ready, ...changed].map(({ hashPart }) => leaseOf(hashPart));
@@ -111,7 +116,7 @@ export class Publisher {
       }
       try {
         await this.#writeToBucket(cache, { ready, changed });
-        await recordPaths(this.#database, cache, { ready, changed, lease });
+        await recordPaths(this.#database, cache, { ready, changed, lease, elsewhere });
         lease.settled();
       } catch (error) {
         await this.#undo(cache, lease);
@@ -160,9 +165,13 @@ export class Publisher {
   }
 
   /** Runs every check on paths that are not published yet, and signs them; gives them references first. */
-  async prepare(cache: Cache, drafts: readonly PathDraft[]): Promise<ReadyPath[]> {
+  async prepare(
+    cache: Cache,
+    drafts: readonly PathDraft[],
+    elsewhere: ReadonlySet<StorePath> = new Set(),
+  ): Promise<ReadyPath[]> {
     const nars = await this.#requireNars(cache, drafts);
-    refuseMissing(await findMissingReferences(this.#database, cache, drafts));
+    refuseMissing(withoutThose(await findMissingReferences(this.#database, cache, drafts), elsewhere));
     const sorted = sortByReferences(drafts);
     checkSorted(sorted);
     return Promise.all(
@@ -173,6 +182,61 @@ export class Publisher {
         return { draft, hashPart, nar, narinfo: composeNarInfo(cache, draft, nar) };
       }),
     );
+  }
+
+  /** Those references that the cache does not have and no upstream has either. */
+  async findMissing(cache: Cache, drafts: readonly PathDraft[]): Promise<MissingReferences[]> {
+    const missing = await findMissingReferences(this.#database, cache, drafts);
+    return withoutThose(missing, await this.#among(cache, missing));
+  }
+
+  /**
+   * Gives published paths other narinfos.
+   * @param change what a path's narinfo is to be; `undefined` to leave it
+   * @returns how many were changed
+   */
+  async rewrite(
+    cache: Cache,
+    hashParts: readonly string[],
+    change: (narinfo: string) => string | undefined,
+  ): Promise<number> {
+    const rows = await queryPaths(this.#database.read, cache.id, hashParts);
+    const wanted = [...rows.values()].filter((row) => change(row.narinfo) !== undefined);
+    if (wanted.length === 0) return 0;
+    await using lease = await this.#leases.take(
+      cache.id,
+      wanted.map((row) => leaseOf(row.hash_part)),
+    );
+    const now = await queryPaths(
+      this.#database.write,
+      cache.id,
+      wanted.map((row) => row.hash_part),
+    );
+    const changed = [...now].flatMap(([hashPart, row]) => {
+      const narinfo = change(row.narinfo);
+      return narinfo === undefined ? [] : [{ hashPart, narinfo }];
+    });
+    await this.#writeToBucket(cache, { ready: [], changed });
+    await recordPaths(this.#database, cache, { ready: [], changed, lease });
+    lease.settled();
+    for (const { hashPart } of changed) this.#narInfos.invalidate(cache.id, hashPart);
+    return changed.length;
+  }
+
+  async #findElsewhere(cache: Cache, drafts: readonly PathDraft[]): Promise<ReadonlySet<StorePath>> {
+    if (this.#hasUpstream === undefined || (cache.options.upstreams ?? []).length === 0) return new Set();
+    return this.#among(cache, await findMissingReferences(this.#database, cache, drafts));
+  }
+
+  /** Those of missing references that an upstream has. */
+  async #among(cache: Cache, missing: readonly MissingReferences[]): Promise<ReadonlySet<StorePath>> {
+    const hasUpstream = this.#hasUpstream;
+    if (hasUpstream === undefined || (cache.options.upstreams ?? []).length === 0) return new Set();
+    const wanted = [...new Set(missing.flatMap(({ references }) => references))] as StorePath[];
+    const found = await Promise.all(
+      wanted.map(async (path) => ((await hasUpstream(cache, path)) ? [path] : [])),
+    );
+    return new Set(found.flat());
   }
 
   /** Checks a path against its NAR, which must be stored. */
@@ -241,6 +305,18 @@ function isOvertaken(error: unknown): boolean {
   return (
     error instanceof ServerError && ['references-missing', 'nar-missing', 'lease-lost'].includes(error.code)
   );
+}
+
+function withoutThose(
+  missing: readonly MissingReferences[],
+  elsewhere: ReadonlySet<StorePath>,
+): MissingReferences[] {
+  return missing
+    .map(({ path, references }) => ({
+      path,
+      references: references.filter((each) => !elsewhere.has(each as StorePath)),
+    }))
+    .filter(({ references }) => references.length > 0);
 }
 
 function checkSize(draft: PathDraft, nar: NarRow): void {

@@ -1,5 +1,5 @@
 import { formatContentAddress } from '@larder/signing/content-address';
-import { storePathHashPart, storePathName } from '@larder/signing/store-path';
+import { type StorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
 import type { Transaction } from 'kysely';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
@@ -27,6 +27,8 @@ export interface Publication {
   /** References first. */
   readonly ready: readonly ReadyPath[];
   readonly changed: readonly ChangedPath[];
+  /** What they refer to that an upstream has. */
+  readonly elsewhere?: ReadonlySet<StorePath>;
   /** On all of them. */
   readonly lease: Lease;
 }
@@ -40,11 +42,11 @@ export interface Publication {
 export async function recordPaths(
   database: Database,
   cache: Cache,
-  { ready, changed, lease }: Publication,
+  { ready, changed, lease, elsewhere = new Set() }: Publication,
 ): Promise<void> {
   await transact(database, async (db) => {
     await lease.settle(db);
-    await requireReferences(db, cache, ready);
+    await requireReferences(db, cache, { ready, elsewhere });
     await requireNars(db, cache, ready);
     for (const path of ready) await recordPath(db, cache, path);
     for (const { hashPart, narinfo } of changed)
@@ -92,7 +94,7 @@ async function recordPath(
 async function requireReferences(
   db: Transaction<Schema>,
   cache: Cache,
-  ready: readonly ReadyPath[],
+  { ready, elsewhere }: Required<Pick<Publication, 'ready' | 'elsewhere'>>,
 ): Promise<void> {
   const batch = new Set(ready.map(({ draft }) => draft.storePath));
   const wanted = ready.flatMap(({ draft }) => otherReferences(draft)).filter((path) => !batch.has(path));
@@ -101,6 +103,7 @@ async function requireReferences(
     missingReferences(
       ready.map(({ draft }) => draft),
       names,
+      elsewhere,
     ),
   );
 }

@@ -27,10 +27,11 @@ export async function findMissingReferences(
 export function missingReferences(
   drafts: readonly PathDraft[],
   names: ReadonlyMap<string, string>,
+  elsewhere: ReadonlySet<StorePath> = new Set(),
 ): MissingReferences[] {
   const batch = new Set(drafts.map((draft) => draft.storePath));
   const isPresent = (path: StorePath): boolean =>
-    batch.has(path) || names.get(storePathHashPart(path)) === storePathName(path);
+    batch.has(path) || elsewhere.has(path) || names.get(storePathHashPart(path)) === storePathName(path);
   return drafts
     .map((draft) => ({
       path: draft.storePath,

@@ -15,7 +15,6 @@ import type { NarStore } from '../nars/nar-store.js';
 import { draftOfNarInfo, type PathDraft } from './draft.js';
 import { bareHash } from './narinfo-text.js';
 import type { Publisher } from './publisher.js';
-import { findMissingReferences } from './references.js';
 import { bringBackWithdrawn } from './withdrawn-references.js';
 
 export interface StockPublisherOptions {
@@ -101,7 +100,7 @@ export class StockPublisher {
     else needs.push(fileNeed(fileNameOf(info)));
     const drafts = new Map([[storePathHashPart(draft.storePath), draft]]);
     const all = [...(await bringBackWithdrawn(this.#database, cache, drafts)).values()];
-    for (const { references } of await findMissingReferences(this.#database, cache, all))
+    for (const { references } of await this.#publisher.findMissing(cache, all))
       needs.push(...references.map((path) => pathNeed(path.slice(0, HASH_PART_LENGTH))));
     return needs;
   }

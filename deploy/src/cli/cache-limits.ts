@@ -3,8 +3,11 @@ import type { Command } from 'commander';
 import { usageError } from './command.js';
 import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.js';
 
-/** What says how much a cache keeps, and for how long. */
+/** What says how much a cache keeps, for how long, and what is behind it. */
 export interface RetentionOptions {
+  readonly upstream?: string[];
+  readonly upstreamKey?: string[];
+  readonly signUpstream?: boolean;
   readonly retention?: string;
   readonly retentionAge?: string;
   readonly retentionUnused?: string;
@@ -20,13 +23,22 @@ export function addRetentionOptions(command: Command): Command {
     .option('--retention-size <size>', 'the least recently used go until the rest has no more: 500GB')
     .option('--retention-keep-last <number>', 'newest revisions of each pin that are kept (1)')
     .option('--retention <none>', 'nothing goes; alone, or with what is to be from now on')
-    .option('--quota <size>', 'uploads beyond are refused: 1TB, or none');
+    .option('--quota <size>', 'uploads beyond are refused: 1TB, or none')
+    .option(
+      '--upstream <url...>',
+      'caches to ask for what is not here, such as https://cache.nixos.org; or none',
+    )
+    .option('--upstream-key <key...>', 'public keys that sign what they have')
+    .option('--sign-upstream', "sign what comes from them with the cache's own keys as well")
+    .option('--no-sign-upstream', 'leave it with the signatures it came with');
 }
 
 /** The limits to be sent. Those of the retention are sent together, and replace those before. @throws `usage` */
 export function readLimits(options: RetentionOptions): {
   retention?: RetentionDescription | null;
   quota?: number | null;
+  upstreams?: CacheDescription['upstreams'] | null;
+  signUpstream?: boolean;
 } {
   const { retentionAge, retentionUnused, retentionSize, retentionKeepLast, quota } = options;
   if (options.retention !== undefined && options.retention !== 'none')
@@ -48,7 +60,19 @@ export function readLimits(options: RetentionOptions): {
         ? {}
         : { retention: null }),
     ...(quota === undefined ? {} : { quota: quota === 'none' ? null : parseBytes(quota, '--quota') }),
+    ...readUpstreams(options),
+    ...(options.signUpstream === undefined ? {} : { signUpstream: options.signUpstream }),
   };
+}
+
+function readUpstreams({ upstream, upstreamKey }: RetentionOptions): {
+  upstreams?: CacheDescription['upstreams'] | null;
+} {
+  if (upstream === undefined && upstreamKey === undefined) return {};
+  if (upstream?.join() === 'none') return { upstreams: null };
+  if (upstream === undefined || upstreamKey === undefined)
+    throw usageError('--upstream URL and --upstream-key NAME:BASE64 go together: nothing unsigned is taken');
+  return { upstreams: upstream.map((url) => ({ url, publicKeys: upstreamKey })) };
 }
 
 function parseCount(text: string): number {
@@ -57,7 +81,7 @@ function parseCount(text: string): number {
 }
 
 /** A line of what a cache keeps, and one of its quota; none where there is no limit. */
-export function describeLimits({ retention = {}, quota }: CacheDescription): string[] {
+export function describeLimits({ retention = {}, quota, upstreams = [] }: CacheDescription): string[] {
   const { age, unused, size, keepLast } = retention;
   const parts = [
     ...(age === undefined ? [] : [`${formatDuration(age)} after the last push`]),
@@ -68,5 +92,6 @@ export function describeLimits({ retention = {}, quota }: CacheDescription): str
   return [
     ...(parts.length === 0 ? [] : [`paths go ${parts.join(', ')}`]),
     ...(quota === undefined ? [] : [`holds at most ${formatBytes(quota)}`]),
+    ...upstreams.map(({ url }) => `asks ${url} for what it does not have`),
   ];
 }

@@ -2,6 +2,7 @@ import type { CacheDescription } from '@larder/signing/upload';
 import type { Command } from 'commander';
 import { createGcCommand } from './cache-gc.js';
 import { addRetentionOptions, describeLimits, type RetentionOptions, readLimits } from './cache-limits.js';
+import { createRemoveKeyCommand, createResignCommand } from './cache-resign.js';
 import { createVerb, usageError } from './command.js';
 import { addServerOptions, ServerApi, type ServerOptions } from './server-api.js';
 
@@ -83,6 +84,10 @@ function configure(): Command {
           'what nobody fetched for so long goes, and the least recently used of what is too much',
         ],
         [
+          'larder cache configure main --upstream https://cache.nixos.org --upstream-key cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=',
+          'what is not here is fetched from there, kept, and served from here',
+        ],
+        [
           'larder cache configure team-a --retention none --quota 1TB',
           'nothing goes, and no more than so much comes',
         ],
@@ -152,7 +157,11 @@ function keys(): Command {
       const path = `caches/${encodeURIComponent(cache)}/keys/${encodeURIComponent(name)}`;
       print([await api.call<CacheDescription>('PATCH', path, { active: false })], options);
     });
-  return key.addCommand(addServerOptions(add)).addCommand(addServerOptions(retire));
+  return key
+    .addCommand(addServerOptions(add))
+    .addCommand(addServerOptions(retire))
+    .addCommand(createResignCommand())
+    .addCommand(createRemoveKeyCommand());
 }
 
 function parsePriority(text: string | undefined): number | undefined {

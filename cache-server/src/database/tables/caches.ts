@@ -53,6 +53,8 @@ export async function deleteCache(db: Kysely<Schema>, id: number): Promise<void>
   const tables = [
     'collections',
     'leases',
+    'upstream_paths',
+    'resign_jobs',
     'withdrawn_paths',
     'cache_usage',
     'pin_paths',
