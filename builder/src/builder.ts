@@ -1,5 +1,5 @@
 import { LarderError } from '@larder/signing/errors';
-import type { TrustedKeys } from '@larder/signing/trust';
+import type { Trust } from '@larder/signing/trust';
 import { openResumable } from '@larder/substituter/http/resumable-body';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { type OpenContext, openSource } from '@larder/substituter/open-store';
@@ -20,7 +20,7 @@ export interface BuilderOptions {
   readonly settings: BuildSettings;
   /** Settings and connections of the client. */
   readonly client: OpenContext;
-  readonly trusted: TrustedKeys;
+  readonly trusted: Trust;
   readonly requireSignatures: boolean;
   readonly onEvent: BuildListener;
   readonly signal?: AbortSignal;

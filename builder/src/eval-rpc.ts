@@ -45,15 +45,16 @@ export type RemoteMethods = object;
 export function serveCalls(
   port: Pick<MessagePort, 'on' | 'postMessage'> | Worker,
   signal: SharedArrayBuffer,
-  services: RemoteMethods,
+  services: () => Promise<RemoteMethods>,
 ): void {
   const flag = new Int32Array(signal);
   const answer = async ({ method, args, silent = false }: RemoteCall): Promise<void> => {
     let reply: RemoteAnswer;
     try {
-      const service: unknown = Reflect.get(services, method);
+      const object = await services();
+      const service: unknown = Reflect.get(object, method);
       if (typeof service !== 'function') throw new Error(`there is no service '${method}'`);
-      reply = { value: await (service as (...args: unknown[]) => unknown).apply(services, [...args]) };
+      reply = { value: await (service as (...args: unknown[]) => unknown).apply(object, [...args]) };
     } catch (error) {
       reply = { error: error instanceof Error ? error.message : String(error) };
     }

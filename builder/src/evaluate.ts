@@ -10,14 +10,18 @@ import type { EvaluationRecord } from './read-recorder.js';
 /** Enough for a million nested calls; only what is used takes memory. */
 const STACK_MEGABYTES = 1900;
 
+/** Does for the evaluating thread what takes waiting: an object whose methods are called by name. */
+export interface ServicesOfEvaluation extends RemoteMethods {
+  /** Whether all these store paths, by base name, are valid. */
+  areValid(storePaths: readonly string[]): Promise<boolean>;
+}
+
 /** How to evaluate. */
 export interface EvaluateOptions {
-  /** Does for the evaluating thread what takes waiting: an object whose methods are called by name. */
-  readonly services: RemoteMethods;
+  /** Gives the services, always the same ones. Many evaluations need none: they are asked for as late as can be. */
+  readonly services: () => Promise<ServicesOfEvaluation>;
   /** Where results are kept; undefined to keep none. */
   readonly cacheDir: string | undefined;
-  /** Whether all these store paths, by base name, are valid. */
-  readonly areValid: (storePaths: readonly string[]) => Promise<boolean>;
 }
 
 /**
@@ -43,10 +47,13 @@ export async function evaluate(request: EvaluationRequest, options: EvaluateOpti
 async function holdsInStore(record: EvaluationRecord, options: EvaluateOptions): Promise<boolean> {
   if (record.validity.some(([, valid]) => !valid)) return false;
   const needed = [...record.added, ...record.validity.map(([path]) => path)];
-  return needed.length === 0 || (await options.areValid(needed));
+  return needed.length === 0 || (await (await options.services()).areValid(needed));
 }
 
-function runThread(request: EvaluationRequest, services: RemoteMethods): Promise<EvaluationOutcome> {
+function runThread(
+  request: EvaluationRequest,
+  services: EvaluateOptions['services'],
+): Promise<EvaluationOutcome> {
   const signal = new SharedArrayBuffer(4);
   const worker = new Worker(new URL('./evaluation-thread.js', import.meta.url), {
     workerData: { request, signal } satisfies ThreadData,

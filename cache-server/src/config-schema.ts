@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { cachePattern, scopes } from './auth/scopes.js';
 import { byteSize, duration, listenAddress } from './config-units.js';
 
 /** Every key of `larder.toml`, with its default. README.md and larder.example.toml document each; a test compares. */
@@ -79,6 +80,30 @@ const collection = z
   })
   .prefault({});
 
+const patterns = z.union([z.string().transform((one) => [one]), z.array(z.string()).min(1)]);
+
+const oidcRule = z.strictObject({
+  claims: z
+    .record(z.string(), patterns)
+    .refine(
+      (claims) => Object.keys(claims).length > 0,
+      'must name a claim, or everyone the issuer knows would match',
+    ),
+  caches: z.array(cachePattern).min(1),
+  scopes: z.array(z.enum(scopes)).min(1),
+});
+
+const oidcIssuer = z.strictObject({
+  issuer: z.url(),
+  audience: z.string().min(1).optional(),
+  jwks_url: z.url().optional(),
+  rules: z.array(oidcRule).min(1),
+});
+
+const oidc = z
+  .strictObject({ session: duration.prefault('1 h'), issuers: z.array(oidcIssuer).default([]) })
+  .prefault({});
+
 const metrics = z
   .strictObject({ enabled: z.boolean().default(true), listen: listenAddress.optional() })
   .prefault({});
@@ -114,6 +139,7 @@ export const configSchema = z.strictObject({
   collection,
   upstreams,
   keys,
+  oidc,
   metrics,
   traces,
 });

@@ -91,7 +91,11 @@ test('the README and the sample document every key, and the sample loads', async
   for (const key of keys) {
     assert.ok(readme.includes(`\`${key}\``), `README.md says nothing of ${key}`);
     const last = key.split('.').at(-1) ?? '';
-    assert.match(sample, new RegExp(`^#? ?${last} = `, 'm'), `larder.example.toml says nothing of ${key}`);
+    assert.match(
+      sample,
+      new RegExp(`^#? ?(?:${last} = |\\[\\[.*${last}\\]\\])`, 'm'),
+      `larder.example.toml says nothing of ${key}`,
+    );
   }
   for (const variant of variants(sample.replace(/^# ((?:[a-z_0-9]+ = |\[).*)$/gm, '$1')))
     assert.ok(configSchema.safeParse(parseToml(variant)).success, variant);

@@ -9,6 +9,7 @@ export type ServerErrorCode =
   | 'key-unsealable'
   | 'not-found'
   | 'unauthorized'
+  | 'issuer-failed'
   | 'forbidden'
   | 'method-not-allowed'
   | 'request-malformed'

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AuditLog } from './audit/audit-log.js';
 import { Gate } from './auth/access.js';
+import { Oidc, type OidcIssuer } from './auth/oidc.js';
 import { TokenUse } from './auth/token-use.js';
 import { type Bootstrapped, bootstrap } from './bootstrap.js';
 import { CacheDirectory } from './caches/cache-directory.js';
@@ -12,6 +13,7 @@ import { Keeper } from './collect/keeper.js';
 import { Withdrawal } from './collect/withdraw.js';
 import type { ServerConfig } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
+import { ServerError } from './errors.js';
 import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
@@ -191,6 +193,7 @@ function assemble(
     keepUnused: config.uploads.pending,
     onReceived: (cache, nar) => metrics?.narReceived(cache.name, nar),
   });
+  const oidc = new Oidc(issuersOf(config));
   const narInfos = new NarInfoCache({ database });
   const verifyReferences = config.uploads.verify_references;
   const publisher: Publisher = new Publisher({
@@ -213,7 +216,8 @@ function assemble(
     storage,
     database,
     caches,
-    gate: new Gate(database, caches, (tokenId) => tokenUse.note(tokenId)),
+    gate: new Gate({ database, caches, oidc, onUse: (tokenId) => tokenUse.note(tokenId) }),
+    oidc,
     audit: new AuditLog(database),
     nars,
     narInfos,
@@ -231,6 +235,17 @@ function assemble(
     traces,
     isStopping,
   };
+}
+
+/** An issuer without an audience of its own addresses us by our public URL. */
+function issuersOf({ oidc, public_url: publicUrl }: ServerConfig): OidcIssuer[] {
+  return oidc.issuers.map(({ audience = publicUrl, ...issuer }) => {
+    if (audience !== undefined) return { ...issuer, audience };
+    throw new ServerError(
+      'config-malformed',
+      `oidc.issuers: ${issuer.issuer} has no audience, and there is no public_url to take its place`,
+    );
+  });
 }
 
 /** What waits, and what runs. */

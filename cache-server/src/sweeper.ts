@@ -1,7 +1,10 @@
 import { deletePendingBefore } from './database/tables/pending-paths.js';
+import { deleteIssuedTokensBefore } from './database/tables/tokens.js';
 import type { Foundation } from './start.js';
 
 const INTERVAL = 3_600_000;
+/** How long the list of tokens shows those of ID tokens after they expired. */
+const ISSUED_TOKENS_KEPT = 24 * INTERVAL;
 
 /** Removes, at start and every hour, what uploads that died left behind. Several replicas may do so at once. */
 export class Sweeper {
@@ -32,6 +35,7 @@ export class Sweeper {
     try {
       const orphans = await storage.sweep(new Date(Date.now() - config.uploads.orphans));
       const pending = await deletePendingBefore(database.write, Date.now() - config.uploads.pending);
+      await deleteIssuedTokensBefore(database.write, Date.now() - ISSUED_TOKENS_KEPT);
       if (orphans + pending > 0) logger.info({ orphans, pending }, 'swept what uploads left behind');
     } catch (error) {
       // It is only about space: the next round tries again.

@@ -6,15 +6,22 @@ export interface CliEnvironment {
   readonly server: string | undefined;
   /** `LARDER_TOKEN_FILE`: the file with the token for it. */
   readonly tokenFile: string | undefined;
+  /** `LARDER_ID_TOKEN`: what the CI system vouches for this job with. */
+  readonly idToken: string | undefined;
+  /** `ACTIONS_ID_TOKEN_REQUEST_URL` and `…_TOKEN`: where GitHub gives this job its ID token. */
+  readonly githubIdToken: { readonly url: string; readonly token: string } | undefined;
   /** All variables, for processes that it starts. */
   readonly variables: Readonly<Record<string, string | undefined>>;
 }
 
 export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env): CliEnvironment {
+  const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = environment;
   return {
     debug: (environment.LARDER_DEBUG ?? '') !== '',
     server: environment.LARDER_SERVER || undefined,
     tokenFile: environment.LARDER_TOKEN_FILE || undefined,
+    idToken: environment.LARDER_ID_TOKEN || undefined,
+    githubIdToken: url && token ? { url, token } : undefined,
     variables: { ...environment },
   };
 }

@@ -1,5 +1,10 @@
 import { makeOutputPath } from './content-address.js';
-import { type Derivation, derivationOutputPath, formatDerivation } from './derivation.js';
+import {
+  type Derivation,
+  derivationOutputPath,
+  formatDerivation,
+  type QuotedVariables,
+} from './derivation.js';
 import { LarderError } from './errors.js';
 import { computeHash, type Hash } from './hash.js';
 import type { StoreDir, StorePath } from './store-path.js';
@@ -16,6 +21,10 @@ export interface DerivationModulo {
 export interface DerivationModuloOptions {
   /** Leaves out the output paths: for computing them. */
   readonly maskOutputs?: boolean;
+  /** The derivation's variables, if they are quoted already. */
+  readonly variables?: QuotedVariables | undefined;
+  /** `latin1` where the derivation's strings are bytes, one per char. */
+  readonly encoding?: 'utf8' | 'latin1';
   /** The modulo of an input derivation; the caller keeps them, each is asked for many times. */
   readonly inputModulo: (path: StorePath) => DerivationModulo;
 }
@@ -42,8 +51,9 @@ export function computeDerivationModulo(
     return { kind: 'deferred', hashes: new Map(outputs.map(([name]) => [name, impure])) };
   }
   const { inputHashes, deferred } = collectInputs(derivation, options);
-  const text = formatDerivation(derivation, storeDir, { maskOutputs: options.maskOutputs, inputHashes });
-  const hash = computeHash('sha256', text);
+  const { maskOutputs, variables, encoding = 'utf8' } = options;
+  const text = formatDerivation(derivation, storeDir, { maskOutputs, variables, inputHashes });
+  const hash = computeHash('sha256', encoding === 'utf8' ? text : Buffer.from(text, encoding));
   // With the outputs masked, paths that are still to be computed do not make it deferred: only its inputs can.
   const ownDeferred =
     first?.type === 'floating' || (first?.type === 'deferred' && options.maskOutputs !== true);
@@ -97,9 +107,9 @@ function fixedOutputHash(derivation: Derivation, name: string, storeDir: StoreDi
 export function computeOutputPaths(
   derivation: Derivation,
   storeDir: StoreDir,
-  inputModulo: DerivationModuloOptions['inputModulo'],
+  options: Omit<DerivationModuloOptions, 'maskOutputs'>,
 ): ReadonlyMap<string, StorePath> | undefined {
-  const modulo = computeDerivationModulo(derivation, storeDir, { maskOutputs: true, inputModulo });
+  const modulo = computeDerivationModulo(derivation, storeDir, { ...options, maskOutputs: true });
   if (modulo.kind === 'deferred') return undefined;
   const paths = new Map<string, StorePath>();
   for (const [output, hash] of modulo.hashes) {

@@ -52,6 +52,20 @@ export interface FormatDerivationOptions {
   readonly maskOutputs?: boolean;
   /** Stands for `inputDerivations`: base-16 hashes modulo, with the outputs wanted of each. */
   readonly inputHashes?: ReadonlyMap<string, ReadonlySet<string>>;
+  /** The derivation's own variables, quoted once for several texts of it. */
+  readonly variables?: QuotedVariables | undefined;
+}
+
+/** Variables in their order, each as it stands in an ATerm; those named like an output are written anew. */
+export type QuotedVariables = readonly (readonly [key: string, text: string])[];
+
+/** Quotes a derivation's variables, most of its text, for `formatDerivation` to use more than once. */
+export function quoteVariables(env: ReadonlyMap<string, string>): QuotedVariables {
+  return sortedEntries(env).map(([key, value]) => [key, quoteVariable(key, value)]);
+}
+
+function quoteVariable(key: string, value: string): string {
+  return `(${escapeAterm(key)},${escapeAterm(value)})`;
 }
 
 /** Writes the ATerm of a derivation, byte for byte as Nix does. Format: `Derivation::unparse`. */
@@ -73,9 +87,9 @@ export function formatDerivation(
     ([input, names]) => `("${input}",${list([...names].sort(byBytes).map(escapeAterm))})`,
   );
   const sources = [...derivation.inputSources].sort().map((path) => `"${storeDir.format(path)}"`);
-  const env = sortedEntries(derivation.env).map(([key, value]) => {
-    const shown = maskOutputs && derivation.outputs.has(key) ? '' : value;
-    return `(${escapeAterm(key)},${escapeAterm(shown)})`;
+  const env = (options.variables ?? quoteVariables(derivation.env)).map(([key, text]) => {
+    if (!derivation.outputs.has(key)) return text;
+    return quoteVariable(key, maskOutputs ? '' : derivation.env.get(key)!);
   });
   const parts = [
     list(outputs),
@@ -124,8 +138,19 @@ function fixedOutputPath(
   output: string,
   { ca, storeDir }: { readonly ca: ContentAddress; readonly storeDir: StoreDir },
 ): StorePath {
-  return makeContentAddressedPath(storeDir, outputPathName(drvName, output), ca);
+  const name = outputPathName(drvName, output);
+  const known = fixedPaths.get(ca);
+  if (known !== undefined && known.name === name && known.storeDir === storeDir.path) return known.path;
+  const path = makeContentAddressedPath(storeDir, name, ca);
+  fixedPaths.set(ca, { name, storeDir: storeDir.path, path });
+  return path;
 }
+
+/** The path each fixed output got last: it is asked for at every turn. */
+const fixedPaths = new WeakMap<
+  ContentAddress,
+  { readonly name: string; readonly storeDir: string; readonly path: StorePath }
+>();
 
 /** The path of an output, or `undefined` where only a build can tell. */
 export function derivationOutputPath(

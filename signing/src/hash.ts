@@ -1,3 +1,4 @@
+import * as crypto from 'node:crypto';
 import { createHash, type Hash as NodeHash } from 'node:crypto';
 import { base32Length, formatBase32, isBase32, parseBase32 } from './base32.js';
 import { LarderError } from './errors.js';
@@ -127,8 +128,14 @@ function malformed(text: string, why: string): LarderError {
 
 /** The digest of bytes in hand; a string is hashed as UTF-8. */
 export function computeHash(algorithm: HashAlgorithm, data: Uint8Array | string): Hash {
-  return new Hash(algorithm, createHash(algorithm).update(data).digest());
+  return new Hash(algorithm, digest(algorithm, data));
 }
+
+// Node's way to hash in one call is twice as fast for the short texts that store paths are made of; 20.12 has it.
+const digest: (algorithm: HashAlgorithm, data: Uint8Array | string) => Uint8Array =
+  (crypto as { hash?: typeof crypto.hash }).hash === undefined
+    ? (algorithm, data) => createHash(algorithm).update(data).digest()
+    : (algorithm, data) => crypto.hash(algorithm, data, 'buffer');
 
 /** Hashes bytes as they come: `update` in any number of pieces, then one `digest`. */
 export class Hasher {

@@ -5,8 +5,43 @@ import { isContentAddressed, type PathInfo, type SignedPathInfo } from './path-i
 import { parseSignature } from './signature.js';
 import type { StoreDir } from './store-path.js';
 
+/** What one source says of a path. */
+export interface Attestation {
+  readonly info: PathInfo;
+  /** The URI of the cache or store. */
+  readonly source: string;
+  /** Whether the source is a store: it does not know which caches its paths came from. */
+  readonly isStore?: boolean;
+}
+
+export interface JudgeOptions {
+  readonly storeDir: StoreDir;
+  /** The moment at which the signatures must count, in milliseconds since the epoch. Default: now. */
+  readonly at?: number;
+}
+
+export interface Judgement {
+  readonly accepted: boolean;
+  /** Why not, as the end of a sentence: `it has no signature`. */
+  readonly fault: string;
+}
+
+/** Decides whose word is enough for a path. */
+export interface Trust {
+  /** Judges what sources say of one path; all of them name the same NarHash, size and references. */
+  judge(attestations: readonly Attestation[], options: JudgeOptions): Judgement;
+  /** The names of the keys that count and have a valid signature on a text, such as a realisation's fingerprint. */
+  verifyText(text: string, signatures: readonly string[]): string[];
+  /** The names of the keys. */
+  names(): string[];
+  /** What somebody whose path was refused can do, as a sentence. */
+  readonly advice: string;
+}
+
 /** The public keys a user trusts. One valid signature by any of them is enough. */
-export class TrustedKeys {
+export class TrustedKeys implements Trust {
+  readonly advice =
+    'Name the key with --trusted-public-keys, or accept unsigned paths with --no-require-sigs.';
   readonly #keys: ReadonlyMap<string, PublicKey>;
 
   constructor(keys: Iterable<PublicKey>) {
@@ -26,6 +61,19 @@ export class TrustedKeys {
     return [...this.#keys.keys()];
   }
 
+  judge(attestations: readonly Attestation[], { storeDir }: JudgeOptions): Judgement {
+    const accepted = attestations.some(({ info }) => this.verify(info, storeDir).length > 0);
+    return { accepted, fault: accepted ? '' : this.#faultOf(attestations) };
+  }
+
+  #faultOf(attestations: readonly Attestation[]): string {
+    const seen = signerNames(attestations);
+    const forged = seen.filter((name) => this.#keys.has(name));
+    if (seen.length === 0) return 'it has no signature';
+    if (forged.length > 0) return `its signature by ${forged.join(', ')} does not verify`;
+    return `it is signed by ${seen.join(', ')}, which is not trusted`;
+  }
+
   /** The names of the trusted keys with a valid signature on `info`, each once. */
   verify(info: SignedPathInfo & { readonly signatures: readonly string[] }, storeDir: StoreDir): string[] {
     return this.verifyText(formatFingerprint(info, storeDir), info.signatures);
@@ -42,17 +90,26 @@ export class TrustedKeys {
   }
 }
 
-export interface TrustOptions {
-  readonly storeDir: StoreDir;
-  readonly trusted: TrustedKeys;
+/** The names of the keys that signed, whether truly or not, each once. */
+export function signerNames(attestations: readonly Attestation[]): string[] {
+  const signatures = attestations.flatMap(({ info }) => info.signatures);
+  return [...new Set(signatures.map((text) => parseSignature(text).keyName))];
+}
+
+export interface TrustOptions extends JudgeOptions {
+  readonly trusted: Trust;
   /** False accepts any path whose bytes match its NarHash. */
   readonly requireSignatures: boolean;
   /** Names the cache or store in a refusal. */
   readonly source: string;
+  /** Whether the source is a store and not a cache. */
+  readonly isStore?: boolean;
+  /** What other sources say of the same contents. */
+  readonly others?: readonly Attestation[];
 }
 
 /**
- * Accepts a path that is content-addressed or signed by a trusted key, and returns why.
+ * Accepts a path that is content-addressed or that those signed whose word is enough, and returns why.
  * @throws `signature-untrusted` naming the path, its source, the keys seen and the keys trusted.
  */
 export function checkTrust(
@@ -60,23 +117,19 @@ export function checkTrust(
   options: TrustOptions,
 ): 'content-addressed' | 'signed' | 'not-required' {
   if (isContentAddressed(info, options.storeDir)) return 'content-addressed';
-  if (options.trusted.verify(info, options.storeDir).length > 0) return 'signed';
+  const { source, isStore } = options;
+  const attestations = [{ info, source, isStore }, ...(options.others ?? [])];
+  const { accepted, fault } = options.trusted.judge(attestations, options);
+  if (accepted) return 'signed';
   if (!options.requireSignatures) return 'not-required';
   const path = options.storeDir.format(info.storePath);
-  const seen = [...new Set(info.signatures.map((text) => parseSignature(text).keyName))];
   const trusted = options.trusted.names();
-  const forged = seen.filter((name) => trusted.includes(name));
-  const fault =
-    seen.length === 0
-      ? 'it has no signature'
-      : forged.length > 0
-        ? `its signature by ${forged.join(', ')} does not verify`
-        : `it is signed by ${seen.join(', ')}, which is not trusted`;
+  const sources = attestations.map((each) => each.source);
   throw new LarderError(
     'signature-untrusted',
-    `${path} from ${options.source} is refused: ${fault}; trusted keys: ${trusted.join(', ') || 'none'}. ` +
-      'Name the key with --trusted-public-keys, or accept unsigned paths with --no-require-sigs.',
-    { fields: { path, source: options.source, keysSeen: seen, keysTrusted: trusted } },
+    `${path} from ${sources.join(', ')} is refused: ${fault}; trusted keys: ${trusted.join(', ') || 'none'}. ` +
+      options.trusted.advice,
+    { fields: { path, source, keysSeen: signerNames(attestations), keysTrusted: trusted } },
   );
 }
 

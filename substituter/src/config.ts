@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { normalize } from 'node:path';
 import { splitWords } from './daemon/ssh-target.js';
@@ -60,6 +61,11 @@ function findDirectories(environment: Environment): NixDirectories {
   };
 }
 
+/** The user's own configuration file: the most important one. */
+export function userConfFile(environment: Environment = process.env): string {
+  return userConfFiles(environment)[0] ?? `${homeDirectory(environment)}/.config/nix/nix.conf`;
+}
+
 /** The user's configuration files, the most important first. */
 function userConfFiles(environment: Environment): string[] {
   const explicit = environment.NIX_USER_CONF_FILES;
@@ -80,4 +86,15 @@ function withoutTrailingSlash(path: string): string {
 /** Arguments for ssh from `NIX_SSHOPTS`. */
 export function readSshOptions(environment: Environment = process.env): string[] {
   return splitWords(environment.NIX_SSHOPTS ?? '');
+}
+
+/**
+ * The file with the trust policy in force: `LARDER_TRUST_POLICY`, else the user's, else the system's; `undefined`
+ * without any. An empty variable turns policies off.
+ */
+export function findTrustPolicyFile(environment: Environment = process.env): string | undefined {
+  const explicit = environment.LARDER_TRUST_POLICY;
+  if (explicit !== undefined) return explicit === '' ? undefined : explicit;
+  const home = environment.XDG_CONFIG_HOME ?? `${homeDirectory(environment)}/.config`;
+  return [`${home}/larder/trust.toml`, '/etc/larder/trust.toml'].find((file) => existsSync(file));
 }

@@ -21,16 +21,22 @@ import { countParameter, flagParameter, parseStoreUri } from './store-uri.js';
 /** Narinfos that are asked for at a time, when a cache has no better way to say what it lacks. */
 const queriesAtOnce = 64;
 
+export interface DestinationOptions {
+  /** False lets unsigned paths into a store; a daemon does so only for users it trusts. */
+  readonly requireSignatures?: boolean;
+  /** Has a store behind a daemon fetch from its own caches what they have, rather than have it sent. */
+  readonly substitute?: boolean;
+}
+
 /**
  * Opens a store or cache to copy to. A web server is asked whether it is a Larder server: one that is gets its own
  * API, any other what stock Nix would send.
- * Without `requireSignatures` a store takes unsigned paths; the daemon does so only for users it trusts.
  * @throws `store-uri-invalid` and what opening it throws
  */
 export async function openDestination(
   text: string,
   context: OpenContext,
-  { requireSignatures = true }: { readonly requireSignatures?: boolean } = {},
+  { requireSignatures = true, substitute = false }: DestinationOptions = {},
 ): Promise<Destination> {
   const uri = parseStoreUri(text);
   if (!isCacheUri(uri)) {
@@ -38,7 +44,7 @@ export async function openDestination(
     const store = await openMachineStore(uri, context);
     const checksTrust = requireSignatures && !trusted;
     return store instanceof DaemonStore
-      ? new DaemonDestination(store, { checksTrust })
+      ? new DaemonDestination(store, { checksTrust, substitute })
       : new LocalDestination(store, { work: context.work, checksTrust });
   }
   const larder = uri.kind === 'http' ? await openLarderPublisher(uri, context) : undefined;

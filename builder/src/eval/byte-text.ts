@@ -4,20 +4,16 @@
  * These two functions are the border to ordinary text.
  */
 
+const beyondAscii = /[^\0-\x7f]/;
+
 /** Ordinary text to its UTF-8 bytes, one char per byte. */
 export function toByteText(text: string): string {
-  for (let i = 0; i < text.length; i++) {
-    if (text.charCodeAt(i) > 0x7f) return Buffer.from(text, 'utf8').toString('latin1');
-  }
-  return text;
+  return beyondAscii.test(text) ? Buffer.from(text, 'utf8').toString('latin1') : text;
 }
 
 /** Bytes (one char per byte) to ordinary text; invalid UTF-8 becomes the replacement character. */
 export function fromByteText(bytes: string): string {
-  for (let i = 0; i < bytes.length; i++) {
-    if (bytes.charCodeAt(i) > 0x7f) return Buffer.from(bytes, 'latin1').toString('utf8');
-  }
-  return bytes;
+  return beyondAscii.test(bytes) ? Buffer.from(bytes, 'latin1').toString('utf8') : bytes;
 }
 
 /** The bytes themselves, for hashing and writing. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, constants, lstatSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 
 /** Both ends of a pipe. */
@@ -46,6 +46,9 @@ export class FifoPool {
 
   close(): void {
     rmSync(this.#directory, { recursive: true, force: true });
+    // Node's realpathSync, its module loader's too, stops at a FIFO, and takes for one whatever the last synchronous
+    // stat was of: modules loaded after a build came from unresolved paths, and were there twice.
+    lstatSync('/');
   }
 
   /** Several at once: making them takes a process. */

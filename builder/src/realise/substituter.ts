@@ -1,7 +1,7 @@
 import { hasCode } from '@larder/signing/errors';
 import type { NarWork } from '@larder/signing/nar-work';
 import type { StorePath } from '@larder/signing/store-path';
-import type { TrustedKeys } from '@larder/signing/trust';
+import type { Trust } from '@larder/signing/trust';
 import { resolveClosure } from '@larder/substituter/closure';
 import type { CopyListener } from '@larder/substituter/copy/copy-events';
 import { findTrusted, type TrustedSourceOptions } from '@larder/substituter/copy/copy-paths';
@@ -15,7 +15,7 @@ export interface SubstituterOptions {
   readonly sources: SourceSet;
   /** Unpacks and checks what comes. */
   readonly work: NarWork;
-  readonly trusted: TrustedKeys;
+  readonly trusted: Trust;
   readonly requireSignatures: boolean;
   /** Narinfo queries, and transfers, under way at a time. */
   readonly queries: number;
@@ -35,7 +35,7 @@ const gatheringTime = 5;
  */
 export class Substituter {
   readonly #options: SubstituterOptions;
-  readonly #trust: TrustedSourceOptions;
+  readonly #trust: TrustedSourceOptions & { readonly destination: LocalDestination };
   readonly #found = new Map<StorePath, Promise<FoundPath | undefined>>();
   /** Paths known to be available with all they refer to. */
   readonly #complete = new Map<StorePath, FoundPath>();

@@ -2,6 +2,7 @@ import type { Cache } from '../caches/cache.js';
 import type { CacheDirectory } from '../caches/cache-directory.js';
 import type { Database } from '../database/database.js';
 import { ServerError } from '../errors.js';
+import type { Oidc } from './oidc.js';
 import { allows, findToken, type Scope, type Token } from './token.js';
 
 /** A request that may go on. */
@@ -11,6 +12,14 @@ export interface Grant {
   readonly token?: Token;
 }
 
+export interface GateOptions {
+  readonly database: Database;
+  readonly caches: CacheDirectory;
+  readonly oidc: Oidc;
+  /** Hears of every token that is presented and in force. */
+  readonly onUse: (tokenId: number) => void;
+}
+
 /**
  * Decides who may do what. It answers before anything of the cache was looked up, and a private cache answers as one that
  * does not exist: 401 without a token, 403 with one that has no business there.
@@ -18,13 +27,14 @@ export interface Grant {
 export class Gate {
   readonly #database: Database;
   readonly #caches: CacheDirectory;
+  readonly #oidc: Oidc;
   readonly #onUse: (tokenId: number) => void;
 
-  /** @param onUse hears of every token that is presented and in force */
-  constructor(database: Database, caches: CacheDirectory, onUse: (tokenId: number) => void) {
-    this.#database = database;
-    this.#caches = caches;
-    this.#onUse = onUse;
+  constructor(options: GateOptions) {
+    this.#database = options.database;
+    this.#caches = options.caches;
+    this.#oidc = options.oidc;
+    this.#onUse = options.onUse;
   }
 
   /**
@@ -47,12 +57,16 @@ export class Gate {
     return { cache, token };
   }
 
-  /** Who this is, whatever the token is good for. @throws `unauthorized` */
+  /** Who this is, whatever the token is good for. @throws `unauthorized`, `issuer-failed` */
   async identify(authorization: string | undefined): Promise<Token> {
     const text = readCredentials(authorization);
+    if (text !== undefined && this.#oidc.mayBe(text)) {
+      const { issuer, subject, ...grants } = await this.#oidc.identify(text);
+      return { ...grants, issuer, name: subject };
+    }
     const token = text === undefined ? undefined : await findToken(this.#database, text);
     if (token !== undefined) {
-      this.#onUse(token.id);
+      if (token.id !== undefined) this.#onUse(token.id);
       return token;
     }
     throw new ServerError(

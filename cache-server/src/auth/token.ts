@@ -1,18 +1,24 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/database.js';
 import { insertToken, queryTokenByHash, type TokenRow } from '../database/tables/tokens.js';
+import type { Scope } from './scopes.js';
 
-/** What a token allows. `admin` allows everything; on the pattern `*` it also runs the server's own affairs. */
-export const scopes = ['pull', 'push', 'delete', 'configure', 'admin'] as const;
-export type Scope = (typeof scopes)[number];
+export { type Scope, scopes } from './scopes.js';
 
-/** A token that was presented and is in force. */
-export interface Token {
-  readonly id: number;
-  readonly name: string;
+/** What may be done, and to which caches. */
+export interface Grants {
   readonly scopes: ReadonlySet<Scope>;
   /** Names of caches; `*` stands for any run of characters. */
   readonly caches: readonly string[];
+}
+
+/** A token that was presented and is in force. */
+export interface Token extends Grants {
+  /** Absent for an ID token, which is no token of ours. */
+  readonly id?: number;
+  readonly name: string;
+  /** For an ID token: who vouches for it. */
+  readonly issuer?: string;
 }
 
 const PREFIX = 'larder_';
@@ -29,12 +35,13 @@ export function hashToken(token: string): string {
 }
 
 /** Whether the token grants this on that cache. */
-export function allows(token: Token, scope: Scope, cache: string): boolean {
+export function allows(token: Grants, scope: Scope, cache: string): boolean {
   if (!token.scopes.has(scope) && !token.scopes.has('admin')) return false;
   return token.caches.some((pattern) => matchesPattern(pattern, cache));
 }
 
-function matchesPattern(pattern: string, name: string): boolean {
+/** Whether a whole name matches; `*` stands for any run of characters. */
+export function matchesPattern(pattern: string, name: string): boolean {
   const parts = pattern.split('*');
   const [first = '', ...rest] = parts;
   if (rest.length === 0) return pattern === name;
@@ -55,6 +62,8 @@ export interface NewToken {
   readonly scopes: readonly Scope[];
   /** Milliseconds since the epoch. */
   readonly expiresAt?: number;
+  /** Of OpenID Connect, where it is given for an ID token. */
+  readonly issuer?: string;
 }
 
 /** Records a token, whose text is the caller's to hand over: it is not kept. Gives false when it is known already. */
@@ -68,6 +77,7 @@ export async function registerToken(database: Database, text: string, token: New
     expires_at: token.expiresAt ?? null,
     revoked_at: null,
     last_used_at: null,
+    issuer: token.issuer ?? null,
   });
   return row !== undefined;
 }

@@ -5,12 +5,15 @@ import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
 import { lifeCycle } from './migrations/004-life-cycle.js';
 import { upstream } from './migrations/005-upstream.js';
+import { tokenIssuers } from './migrations/010-token-issuers.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
 export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<void> {
   const migrator = new Migrator({
     db,
+    // Numbers are given out in blocks.
+    allowUnorderedMigrations: true,
     provider: {
       getMigrations: async () => ({
         '001-initial': initial(dialect),
@@ -18,6 +21,7 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '003-pins': pins(),
         '004-life-cycle': lifeCycle(dialect),
         '005-upstream': upstream(),
+        '010-token-issuers': tokenIssuers(),
       }),
     },
   });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { scopes } from '../auth/token.js';
+import { cachePattern, scopes } from '../auth/scopes.js';
 import type { CacheOptions, Retention } from '../caches/cache-options.js';
 import { ServerError } from '../errors.js';
 
@@ -78,10 +78,6 @@ function inMilliseconds({ age, unused, ...rest }: z.output<typeof retention>): R
 export const newKeyBody = z.strictObject({ name: z.string().min(1).max(200).optional() });
 
 export const keyChangeBody = z.strictObject({ active: z.boolean() });
-
-const cachePattern = z
-  .string()
-  .regex(/^[a-z0-9_*-]{1,63}$/, 'must be the name of a cache, with * for any run of characters');
 
 export const newTokenBody = z.strictObject({
   name: z.string().min(1).max(200),

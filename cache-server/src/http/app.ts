@@ -8,6 +8,7 @@ import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
 import { metricsRoutes } from './metrics-routes.js';
+import { oidcRoutes } from './oidc-routes.js';
 import { templateOf } from './path-parameters.js';
 import { pinRoutes } from './pin-routes.js';
 import { readRoutes } from './read-routes.js';
@@ -29,6 +30,7 @@ export function allRoutes(services: Services): Route[] {
     ...pinRoutes(services),
     ...collectionRoutes(services),
     ...tokenRoutes(services),
+    ...oidcRoutes(services),
     ...uploadRoutes(services),
     ...readRoutes(services),
     ...stockRoutes(services),

@@ -58,6 +58,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'storage-failed': 503,
   'upstream-failed': 503,
   'database-failed': 503,
+  'issuer-failed': 503,
   'worker-pool-closed': 503,
   'worker-crashed': 503,
   'shutting-down': 503,

@@ -13,7 +13,7 @@ export interface RequestRecord {
   /** The route that took it. */
   route?: { readonly template: string; readonly isLookup: boolean };
   /** The token that was presented. */
-  token?: { readonly id: number; readonly name: string };
+  token?: { readonly id?: number; readonly name: string };
   /** What went wrong, where the answer does not tell it all. */
   error?: unknown;
 }

@@ -143,7 +143,7 @@ function logWhenDone(incoming: IncomingMessage, outgoing: ServerResponse, option
       // Not a finished answer: the client went away, or we did.
       ...(outgoing.writableFinished ? {} : { cut: true }),
       ...(record.cache === undefined ? {} : { cache: record.cache }),
-      ...(record.token === undefined ? {} : { token: record.token.id }),
+      ...(record.token === undefined ? {} : { token: record.token.id ?? record.token.name }),
       ...(record.error === undefined ? {} : describe(record.error, isFault)),
     };
     if (isFault) logger.error(line, 'request failed');

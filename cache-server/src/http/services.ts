@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { AuditLog } from '../audit/audit-log.js';
 import type { Gate } from '../auth/access.js';
+import type { Oidc } from '../auth/oidc.js';
 import type { CacheDirectory } from '../caches/cache-directory.js';
 import type { Collector } from '../collect/collector.js';
 import type { Withdrawal } from '../collect/withdraw.js';
@@ -28,6 +29,7 @@ export interface Services {
   readonly database: Database;
   readonly caches: CacheDirectory;
   readonly gate: Gate;
+  readonly oidc: Oidc;
   readonly audit: AuditLog;
   readonly nars: NarStore;
   readonly narInfos: NarInfoCache;

@@ -116,7 +116,7 @@ async function buildTargets(
       store,
       settings: readBuildSettings(session.settings),
       client: session.context,
-      ...session.trust(options),
+      ...(await session.trust(options)),
       onEvent: progress.listener,
       signal: session.signal,
     });

@@ -1,17 +1,17 @@
 import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { TrustedKeys } from '@larder/signing/trust';
+import type { Trust } from '@larder/signing/trust';
 import { type Client, createClient } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
 import type { OpenContext } from '@larder/substituter/open-store';
+import { chooseTrust, type TrustChoice } from '@larder/substituter/settings/choose-trust';
 import type { Settings } from '@larder/substituter/settings/settings';
 import { type Command, Option } from 'commander';
 import { collect, usageError } from './command.js';
 
 /** Options that every verb of the client takes. */
-export interface ClientOptions {
+export interface ClientOptions extends TrustChoice {
   readonly tokenFile?: string;
-  readonly trustedPublicKeys?: readonly string[];
   readonly requireSigs?: boolean;
   readonly option?: readonly (readonly [name: string, value: string])[];
 }
@@ -25,10 +25,11 @@ export function addClientOptions(command: Command): Command {
     );
 }
 
-/** Adds `--trusted-public-keys` and `--no-require-sigs`. */
+/** Adds `--trusted-public-keys`, `--policy` and `--no-require-sigs`. */
 export function addTrustOptions(command: Command): Command {
   return command
     .option('--trusted-public-keys <keys>', 'trust these keys rather than those of nix.conf', collect)
+    .option('--policy <file>', 'the trust policy in this file rather than the one configured')
     .option('--no-require-sigs', 'accept paths that no trusted key signed');
 }
 
@@ -51,7 +52,8 @@ export class ClientSession implements AsyncDisposable {
     process.once('SIGTERM', this.#onSignal);
   }
 
-  static async open(options: ClientOptions): Promise<ClientSession> {
+  /** @param given a token, before the one in `--token-file` */
+  static async open(options: ClientOptions, given?: string): Promise<ClientSession> {
     const overrides = (options.option ?? []).map(([name, value]) => ({
       name,
       value,
@@ -59,7 +61,8 @@ export class ClientSession implements AsyncDisposable {
     }));
     const settings = loadSettings(undefined, overrides);
     const token =
-      options.tokenFile === undefined ? undefined : (await readFile(options.tokenFile, 'utf8')).trim();
+      given ??
+      (options.tokenFile === undefined ? undefined : (await readFile(options.tokenFile, 'utf8')).trim());
     const client = createClient(settings, {
       http: {
         authorization: token === undefined ? undefined : `Bearer ${token}`,
@@ -83,11 +86,12 @@ export class ClientSession implements AsyncDisposable {
     return this.#interrupt.signal;
   }
 
-  /** What is trusted: the command line's keys, else the configuration's. */
-  trust(options: ClientOptions): { readonly trusted: TrustedKeys; readonly requireSignatures: boolean } {
-    const keys = options.trustedPublicKeys ?? this.settings.get('trusted-public-keys');
+  /** What is trusted: as the command line says, else as the configuration does. */
+  async trust(
+    options: ClientOptions,
+  ): Promise<{ readonly trusted: Trust; readonly requireSignatures: boolean }> {
     return {
-      trusted: TrustedKeys.parse(keys),
+      trusted: await chooseTrust(this.settings, options),
       requireSignatures: options.requireSigs !== false && this.settings.get('require-sigs'),
     };
   }

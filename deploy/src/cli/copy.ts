@@ -65,7 +65,11 @@ async function runCopy(paths: string[], options: CopyVerbOptions): Promise<void>
   }
   if (paths.length === 0 && options.stdin !== true) throw usageError('name at least one path');
   await using session = await ClientSession.open(options);
-  const destination = await openDestination(options.to ?? 'auto', session.context, session.trust(options));
+  const destination = await openDestination(
+    options.to ?? 'auto',
+    session.context,
+    await session.trust(options),
+  );
   try {
     await copyFrom(options.from ?? ['auto'], { session, destination, paths, options });
   } finally {
@@ -101,7 +105,7 @@ export async function copyFrom(
       sources,
       destination,
       recursive: options.recursive,
-      ...session.trust(options),
+      ...(await session.trust(options)),
       queries: queriesAtOnce,
       transfers: session.settings.get('max-substitution-jobs'),
       onEvent: progress.listener,

@@ -4,10 +4,10 @@ import type { OutputToRealise } from '@larder/builder/eval/host';
 import type { Target } from '@larder/builder/realise/targets';
 import { LarderError } from '@larder/signing/errors';
 import { parseStorePath, type StorePath } from '@larder/signing/store-path';
-import { TrustedKeys } from '@larder/signing/trust';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { OpenContext } from '@larder/substituter/open-store';
+import { chooseTrust } from '@larder/substituter/settings/choose-trust';
 import { createBuildProgress } from './build-progress.js';
 
 /** Makes outputs valid that an evaluation reads (import from derivation); gives their paths, in the same order. */
@@ -51,7 +51,7 @@ async function realiseTargets(
       store,
       settings: readBuildSettings(settings),
       client,
-      trusted: TrustedKeys.parse(settings.get('trusted-public-keys')),
+      trusted: await chooseTrust(settings),
       requireSignatures: settings.get('require-sigs'),
       onEvent: progress.listener,
     });

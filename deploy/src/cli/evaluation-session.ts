@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { evaluate } from '@larder/builder/evaluate';
-import { type EvaluationPrompt, EvaluationServices } from '@larder/builder/evaluation-services';
+import type { EvaluationPrompt, EvaluationServices } from '@larder/builder/evaluation-services';
 import type { EvaluationRequest } from '@larder/builder/instantiate-request';
 import { LarderError } from '@larder/signing/errors';
 import type { Client } from '@larder/substituter/client';
@@ -15,14 +15,37 @@ export async function runOnMachine(
   machine: EvaluationMachine,
   prompt?: EvaluationPrompt,
 ): Promise<number> {
-  const { settings, surroundings } = machine;
+  const { settings } = machine;
   let client: Client | undefined;
   const connect = async (): Promise<Client> => {
     const { createClient } = await import('@larder/substituter/client');
     client ??= createClient(settings);
     return client;
   };
-  const services = new EvaluationServices({
+  // Store, fetchers and codecs are a lot of code: it is loaded while the evaluation runs, if that asks for it.
+  let services: Promise<EvaluationServices> | undefined;
+  const open = (): Promise<EvaluationServices> => {
+    services ??= openServices(machine, connect, prompt);
+    return services;
+  };
+  try {
+    return await evaluate(request, {
+      services: open,
+      cacheDir: request.settings.evalCache ? settings.directories.cacheDir.value : undefined,
+    });
+  } finally {
+    await (await services)?.close();
+    await client?.[Symbol.asyncDispose]();
+  }
+}
+
+async function openServices(
+  { settings, surroundings }: EvaluationMachine,
+  connect: () => Promise<Client>,
+  prompt: EvaluationPrompt | undefined,
+): Promise<EvaluationServices> {
+  const { EvaluationServices } = await import('@larder/builder/evaluation-services');
+  return new EvaluationServices({
     prompt,
     storeless: storeUri(settings) === undefined,
     stateDir: findStoreLayout(settings, storeUri(settings)?.parameters ?? new Map()).stateDir,
@@ -54,16 +77,6 @@ export async function runOnMachine(
       return realiseForEvaluation(outputs, store, (await connect()).context);
     },
   });
-  try {
-    return await evaluate(request, {
-      services,
-      cacheDir: request.settings.evalCache ? settings.directories.cacheDir.value : undefined,
-      areValid: (paths) => services.areValid(paths),
-    });
-  } finally {
-    await services.close();
-    await client?.[Symbol.asyncDispose]();
-  }
 }
 
 function isOnThisMachine(uri: StoreUri): uri is LocalStoreUri {

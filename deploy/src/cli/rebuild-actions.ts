@@ -2,10 +2,10 @@ import { readdir } from 'node:fs/promises';
 import { LarderError } from '@larder/signing/errors';
 import { MachineRoot } from '../activate/machine-root.js';
 import { runSwitch } from '../activate/switch-system.js';
-import type { EngineName } from '../rebuild/engine-name.js';
 import type { Engines } from '../rebuild/engines.js';
-import type { RebuildContext, RebuildRequest } from '../rebuild/rebuild.js';
+import type { RebuildContext } from '../rebuild/rebuild.js';
 import { usageError } from './command.js';
+import { type RebuildCall, type RebuildOptions, toRequest } from './rebuild-options.js';
 
 /** What `larder rebuild` can be told to do. */
 export const actions = [
@@ -21,35 +21,6 @@ export const actions = [
   'diff',
 ] as const;
 export type Action = (typeof actions)[number];
-
-export interface RebuildOptions {
-  readonly include?: readonly string[];
-  readonly file?: string;
-  readonly attr?: string;
-  readonly flake?: string;
-  readonly profileName?: string;
-  readonly rollback?: true;
-  readonly to?: number;
-  readonly root: string;
-  readonly evaluator: EngineName;
-  readonly realiser: EngineName;
-  readonly option?: readonly string[];
-  readonly showTrace?: true;
-  readonly specialisation?: string;
-  readonly outLink: string | false;
-  readonly bootMenu: 'auto' | 'always' | 'never';
-  readonly installBootloader?: true;
-  readonly hook?: string;
-  readonly json?: true;
-}
-
-/** One call of the verb: what Commander leaves to be sorted out is. */
-export interface RebuildCall {
-  /** Words after the action. */
-  readonly others: readonly string[];
-  readonly settings: readonly (readonly [name: string, value: string])[];
-  readonly options: RebuildOptions;
-}
 
 /** Does it. Results go to standard output, everything for people to standard error. */
 export async function runRebuild(action: Action, call: RebuildCall): Promise<void> {
@@ -92,6 +63,12 @@ async function goBack(
   action: 'switch' | 'boot' | 'test' | 'build' | 'dry-activate',
   options: RebuildOptions,
 ): Promise<void> {
+  const { targetHost } = options;
+  if (targetHost !== undefined) {
+    if (action === 'build') throw usageError('--target-host has nothing to do in a rollback that only looks');
+    const { goBackElsewhere } = await import('./rebuild-elsewhere.js');
+    return goBackElsewhere(targetHost, action, options);
+  }
   const { findRollback, rollBack } = await import('../rebuild/rollback.js');
   const changes = action === 'switch' || action === 'boot';
   const onWait = (path: string): void =>
@@ -138,13 +115,20 @@ async function rebuild(
   const steps = await import('../rebuild/rebuild.js');
   await using context = await openContext(root, call);
   const request = toRequest(call.options);
+  const { storePath, targetHost } = call.options;
   if (action === 'dry-build') return await steps.planSystem(context, request);
   const product = action === 'build-vm' ? 'vm' : 'toplevel';
-  const { path } = await steps.realiseSystem(context, request, product);
+  const path =
+    storePath === undefined
+      ? (await steps.realiseSystem(context, request, product)).path
+      : await steps.findSystem(context, storePath);
   if (action === 'build' || action === 'build-vm') {
     const { outLink } = call.options;
     if (outLink !== false) await steps.linkResult(context, outLink, path);
     process.stdout.write(`${action === 'build' ? path : await vmScript(root, path)}\n`);
+  } else if (targetHost !== undefined) {
+    const { activateElsewhere } = await import('./rebuild-elsewhere.js');
+    await activateElsewhere(call, { path, host: targetHost, action });
   } else if (action === 'dry-activate') {
     await steps.switchTo(context, request, { system: path, action });
   } else {
@@ -160,22 +144,9 @@ async function vmScript(root: MachineRoot, path: string): Promise<string> {
   return root.physical(`${path}/bin/${script}`);
 }
 
-function toRequest(options: RebuildOptions): RebuildRequest {
-  return {
-    choice: { file: options.file, attribute: options.attr, flake: options.flake },
-    evaluation: { searchPath: options.include ?? [], showTrace: options.showTrace ?? false },
-    profileName: options.profileName,
-    bootMenu: options.bootMenu,
-    installBootLoader: options.installBootloader,
-    specialisation: options.specialisation,
-  };
-}
-
 /** Only a call that builds or compares needs engines; a rollback loads none of their code. */
-async function openContext(
-  root: MachineRoot,
-  { settings, options }: RebuildCall,
-): Promise<RebuildContext & Engines> {
+async function openContext(root: MachineRoot, call: RebuildCall): Promise<RebuildContext & Engines> {
+  const { settings, options } = call;
   const { openEngines } = await import('../rebuild/engines.js');
   const flakes: [string, string][] =
     options.flake === undefined ? [] : [['experimental-features', 'nix-command flakes']];
@@ -188,5 +159,13 @@ async function openContext(
       (await import('./build-progress.js')).createBuildProgress('auto', storeDir),
     onWait: (path) => report(`Waiting for the lock on ${path}`),
   });
-  return { ...engines, root, report };
+  if (options.buildHost === undefined) return { ...engines, root, report };
+  const { BuildHostRealiser } = await import('../rebuild/build-host.js');
+  const { openHost, remoteCopyOptions } = await import('./rebuild-elsewhere.js');
+  const host = openHost(options.buildHost, options);
+  const realiser = new BuildHostRealiser(engines.realiser, host, {
+    ...remoteCopyOptions(call),
+    report,
+  });
+  return { ...engines, realiser, root, report };
 }

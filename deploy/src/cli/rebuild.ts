@@ -2,7 +2,8 @@ import type { Command } from 'commander';
 import { engineNames } from '../rebuild/engine-name.js';
 import { createVerb, usageError } from './command.js';
 import { Option } from './commander.js';
-import { type Action, actions, type RebuildOptions, runRebuild } from './rebuild-actions.js';
+import { type Action, actions, runRebuild } from './rebuild-actions.js';
+import type { RebuildOptions } from './rebuild-options.js';
 
 export function createCommand(): Command {
   return createVerb('rebuild', {
@@ -38,9 +39,17 @@ export function createCommand(): Command {
       "the configuration's attribute in the file (default.nix without --file)",
     )
     .option('--flake <flake>', 'evaluate nixosConfigurations.HOST of a flake: REFERENCE[#HOST]')
+    .option('--store-path <path>', 'take this system, which is in the store, instead of evaluating anything')
     .option('-p, --profile-name <name>', 'a system profile of this name, with a boot menu of its own')
     .option('--rollback', 'do it with the generation before, evaluating nothing')
     .option('--to <generation>', 'with a rollback: this generation', number)
+    .option(
+      '--target-host <host>',
+      'copy it to this machine, by ssh, and activate it there: [USER@]HOST[:PORT]',
+    )
+    .option('--build-host <host>', 'have this machine build it, and copy the result back')
+    .option('--sudo, --use-remote-sudo', 'become root by sudo on the target')
+    .option('-s, --use-substitutes', 'let other machines fetch from their own caches what these have')
     .option('--root <directory>', 'work on the machine whose file system is there', '/')
     .addOption(
       new Option('--evaluator <engine>', 'what evaluates: Larder, or an installed Nix')
@@ -53,6 +62,9 @@ export function createCommand(): Command {
         .default('larder'),
     )
     .option('--option <name value...>', 'set a setting of nix.conf: NAME VALUE, or NAME=VALUE; repeatable')
+    .option('-j, --max-jobs <number>', 'builds at a time')
+    .option('--cores <number>', 'cores a build may use')
+    .option('-k, --keep-going', 'build what can be built after a failure')
     .option('-c, --specialisation <name>', 'activate this specialisation of the system')
     .option('-o, --out-link <path>', 'with build and build-vm: the link to make', 'result')
     .option('--no-out-link', 'with build and build-vm: make none')
@@ -72,8 +84,18 @@ export function createCommand(): Command {
     .action(async (first: string | undefined, rest: string[], options: RebuildOptions) => {
       const { settings, strays } = splitSettings(options.option ?? []);
       const [action, ...others] = [...strays, ...(first === undefined ? [] : [first]), ...rest];
-      await runRebuild(parseAction(action), { others, settings, options });
+      const call = { others, settings: [...settings, ...namedSettings(options)], options };
+      await runRebuild(parseAction(action), call);
     });
+}
+
+/** The options that are short for settings. */
+function namedSettings({ maxJobs, cores, keepGoing }: RebuildOptions): [string, string][] {
+  return [
+    ...(maxJobs === undefined ? [] : [['max-jobs', maxJobs] satisfies [string, string]]),
+    ...(cores === undefined ? [] : [['cores', cores] satisfies [string, string]]),
+    ...(keepGoing ? [['keep-going', 'true'] satisfies [string, string]] : []),
+  ];
 }
 
 function append(value: string, previous: readonly string[] = []): string[] {

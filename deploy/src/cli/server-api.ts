@@ -27,6 +27,11 @@ export class ServerApi {
     this.#token = token;
   }
 
+  /** @param server `https://host`, without a slash at the end */
+  static of(server: string, token?: string): ServerApi {
+    return new ServerApi(server, token);
+  }
+
   static async open(options: ServerOptions): Promise<ServerApi> {
     const environment = readCliEnvironment();
     const server = options.server ?? environment.server;

@@ -19,6 +19,7 @@ import { collect, createVerb, usageError } from './command.js';
 import { parsePathArguments } from './path-arguments.js';
 import { referenceClosure } from './reference-closure.js';
 import { formatBytes } from './units.js';
+import { verifyAgainst } from './verify-against.js';
 
 interface VerifyOptions extends ClientOptions {
   readonly store: string;
@@ -29,6 +30,7 @@ interface VerifyOptions extends ClientOptions {
   readonly contents: boolean;
   readonly trust: boolean;
   readonly json?: boolean;
+  readonly against?: readonly string[];
 }
 
 export function createCommand(): Command {
@@ -41,6 +43,10 @@ export function createCommand(): Command {
         'larder verify --all --repair --from https://cache.example.org --no-trust',
         'look only at contents, and fetch anew what is damaged',
       ],
+      [
+        'larder verify -r --against https://cache.nixos.org --against https://cache.example.org ./result',
+        'do caches that built it themselves have the same as I?',
+      ],
     ],
   })
     .argument('[path...]', 'store paths, their hash parts, or links to them')
@@ -51,6 +57,11 @@ export function createCommand(): Command {
     .option('--no-trust', 'do not look at signatures')
     .option('--repair', 'replace what is damaged or missing by a good copy from a cache')
     .option('--from <store>', 'where to repair from; the substituters of nix.conf without it', collect)
+    .option(
+      '--against <cache>',
+      'do nothing but compare with what this cache has: which paths are reproducible, differing, unknown; repeatable',
+      collect,
+    )
     .option('--json', 'print a verdict a path as JSON, one a line, on standard output');
   return addTrustOptions(addClientOptions(verb)).action(runVerify);
 }
@@ -60,11 +71,16 @@ async function runVerify(texts: string[], options: VerifyOptions): Promise<void>
   const source = await openSource(options.store, session.context);
   try {
     const paths = await choosePaths(texts, { source, options, session });
+    if (options.against !== undefined) {
+      const { against, json } = options;
+      if (!(await verifyAgainst(paths, { against, json, session, source }))) process.exitCode = 1;
+      return;
+    }
     const verdicts = await verifyPaths(paths, {
       source,
       work: session.context.work,
       contents: options.contents,
-      trusted: options.trust ? session.trust(options).trusted : undefined,
+      trusted: options.trust ? (await session.trust(options)).trusted : undefined,
       concurrency: availableParallelism() * 2,
       onVerified: (verdict) => report(verdict, options),
       signal: session.signal,
@@ -126,13 +142,14 @@ async function repair(faulty: readonly Verdict[], { source, options, session }: 
   if (damaged.length === 0) return [...faulty];
   const from = options.from ?? session.settings.get('substituters');
   const sources = new SourceSet(await Promise.all(from.map((uri) => openSource(uri, session.context))));
+  const trust = await session.trust(options);
   const left = faulty.filter((verdict) => !damaged.includes(verdict));
   try {
     for (const verdict of damaged) {
       try {
         const { signal, context } = session;
         const { work } = context;
-        await repairPath(verdict.path, { store: source, work, sources, ...session.trust(options), signal });
+        await repairPath(verdict.path, { store: source, work, sources, ...trust, signal });
         note(`repaired ${verdict.path}`);
       } catch (error) {
         session.signal.throwIfAborted();

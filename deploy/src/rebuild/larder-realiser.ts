@@ -112,12 +112,10 @@ export class LarderRealiser implements Realiser {
     action: (builder: Builder) => Promise<Result>,
   ): Promise<Result> {
     const settings = this.#settings;
-    const [{ createClient }, { Builder }, { readBuildSettings }, { TrustedKeys }] = await Promise.all([
-      import('@larder/substituter/client'),
-      import('@larder/builder/builder'),
-      import('@larder/builder/build-settings'),
-      import('@larder/signing/trust'),
-    ]);
+    const { createClient } = await import('@larder/substituter/client');
+    const { Builder } = await import('@larder/builder/builder');
+    const { readBuildSettings } = await import('@larder/builder/build-settings');
+    const { chooseTrust } = await import('@larder/substituter/settings/choose-trust');
     this.#client ??= createClient(settings, { onWait: this.#options.onWait });
     const progress = await this.#options.showProgress(this.#store.storeDir);
     try {
@@ -125,7 +123,7 @@ export class LarderRealiser implements Realiser {
         store: this.#store,
         settings: readBuildSettings(settings),
         client: this.#client.context,
-        trusted: TrustedKeys.parse(settings.get('trusted-public-keys')),
+        trusted: await chooseTrust(settings),
         requireSignatures: settings.get('require-sigs'),
         // The plan has been shown already, as a summary.
         onEvent: (event) => event.type === 'planned' || progress.listener(event),

@@ -1,3 +1,4 @@
+import { LarderError } from '@larder/signing/errors';
 import { makeCurrent } from '../activate/generations.js';
 import type { MachineRoot } from '../activate/machine-root.js';
 import { type Generation, systemProfile } from '../activate/profile.js';
@@ -20,6 +21,8 @@ export interface RebuildContext {
 export interface RebuildRequest {
   readonly choice: ConfigurationChoice;
   readonly evaluation: Omit<EvaluationOptions, 'signal'>;
+  /** For another machine: what is current on this one is not its concern. */
+  readonly elsewhere?: boolean;
   readonly profileName?: string;
   readonly bootMenu?: 'auto' | 'always' | 'never';
   readonly installBootLoader?: boolean;
@@ -49,7 +52,7 @@ export async function realiseSystem(
   product: SystemProduct = 'toplevel',
 ): Promise<RealisedSystem> {
   const { root, report } = context;
-  const before = (await systemProfile(root, request.profileName).current())?.target;
+  const before = await currentSystem(root, request);
   if (before !== undefined && before === (await recallOutput(context, request, product))) {
     // A generation's closure is whole: there is nothing to ask the store for.
     report('The system is the one that is current already.');
@@ -62,8 +65,24 @@ export async function realiseSystem(
     return { path: before, before };
   }
   const path = await realise(context, request, { derivation, expected });
-  if (product === 'toplevel') await reportDifference(context, before, path);
+  if (product === 'toplevel' && !request.elsewhere) await reportDifference(context, before, path);
   return { path, before };
+}
+
+/**
+ * A system that is in the store already: `--store-path`.
+ * @param path the store path, or a link to it
+ * @throws `path-not-found`
+ */
+export async function findSystem({ root, realiser, signal }: RebuildContext, path: string): Promise<string> {
+  const system = await root.tryResolve(path);
+  if (system !== undefined && (await realiser.isValid(system, signal))) return system;
+  throw new LarderError('path-not-found', `${root.physical(path)} is not a system in the store`);
+}
+
+async function currentSystem(root: MachineRoot, request: RebuildRequest): Promise<string | undefined> {
+  if (request.elsewhere) return undefined;
+  return (await systemProfile(root, request.profileName).current())?.target;
 }
 
 /** What an evaluation that need not be made again gives. */
@@ -149,8 +168,8 @@ async function instantiate(
 }
 
 async function currentClosure({ root, realiser, signal }: RebuildContext, request: RebuildRequest) {
-  const current = await systemProfile(root, request.profileName).current();
-  return current === undefined ? [] : realiser.queryClosure(current.target, signal);
+  const current = await currentSystem(root, request);
+  return current === undefined ? [] : realiser.queryClosure(current, signal);
 }
 
 async function reportDifference(

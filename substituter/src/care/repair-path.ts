@@ -1,7 +1,9 @@
 import { LarderError } from '@larder/signing/errors';
 import type { NarWork } from '@larder/signing/nar-work';
 import type { StorePath } from '@larder/signing/store-path';
-import { checkTrust, type TrustedKeys } from '@larder/signing/trust';
+import type { Trust } from '@larder/signing/trust';
+import { findTrusted } from '../copy/copy-paths.js';
+import { LocalDestination } from '../copy/local-destination.js';
 import { restorePath } from '../copy/restore-path.js';
 import { checkContents } from '../local-store/check-contents.js';
 import { deleteTree } from '../local-store/delete-tree.js';
@@ -12,7 +14,7 @@ export interface RepairOptions {
   readonly store: LocalStore;
   readonly work: NarWork;
   readonly sources: SourceSet;
-  readonly trusted: TrustedKeys;
+  readonly trusted: Trust;
   readonly requireSignatures: boolean;
   readonly signal: AbortSignal;
 }
@@ -24,11 +26,17 @@ export interface RepairOptions {
  */
 export async function repairPath(path: StorePath, options: RepairOptions): Promise<void> {
   const { store, work, sources, trusted, requireSignatures, signal } = options;
-  const found = await sources.find(path, { signal });
+  const destination = new LocalDestination(store, { work });
+  const found = await findTrusted(path, new Set(), {
+    sources,
+    destination,
+    trusted,
+    requireSignatures,
+    signal,
+  });
   if (found === undefined) {
     throw new LarderError('path-not-found', `no source has ${path} to repair it from`, { fields: { path } });
   }
-  checkTrust(found.info, { storeDir: store.storeDir, trusted, requireSignatures, source: found.source.uri });
   await store.addTempRoots([path, ...found.info.references], signal);
   const staged = (await store.stage(path, { signal, repair: true }))!;
   try {

@@ -3,7 +3,8 @@ import { LarderError } from '@larder/signing/errors';
 import type { NarSummary, NarWork } from '@larder/signing/nar-work';
 import { isContentAddressed, type PathInfo, type ValidPathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
-import { checkTrust, type TrustedKeys } from '@larder/signing/trust';
+import { checkTrust, type Trust } from '@larder/signing/trust';
+import { BinaryCache } from '../binary-cache/binary-cache.js';
 import { mapConcurrently } from '../concurrency.js';
 import { LocalStore } from '../local-store/local-store.js';
 import type { PathSource } from '../store.js';
@@ -14,7 +15,7 @@ export interface VerifyOptions {
   /** Read every path and compare its hash. */
   readonly contents: boolean;
   /** Whose signatures count; without it signatures are not looked at. */
-  readonly trusted?: TrustedKeys;
+  readonly trusted?: Trust;
   readonly concurrency: number;
   readonly onVerified?: (verdict: Verdict) => void;
   readonly signal?: AbortSignal;
@@ -70,12 +71,16 @@ type Found = (fault: Fault, detail: string) => void;
 function verifyTrust(info: PathInfo, { source, trusted }: VerifyOptions, found: Found): void {
   // Built here: our own word is as good as a signature, and there is none.
   if ((info as ValidPathInfo).ultimate === true || isContentAddressed(info, source.storeDir)) return;
+  const { registrationTime } = info as ValidPathInfo;
   try {
     checkTrust(info, {
       storeDir: source.storeDir,
       trusted: trusted!,
       requireSignatures: true,
       source: source.uri,
+      isStore: !(source instanceof BinaryCache),
+      // A key that has expired since was good for what came while it was not.
+      at: registrationTime === undefined ? undefined : registrationTime * 1000,
     });
   } catch (error) {
     if (!(error instanceof LarderError)) throw error;

@@ -1,6 +1,7 @@
 import { LarderError } from '@larder/signing/errors';
+import type { PathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
-import { checkTrust, type TrustedKeys } from '@larder/signing/trust';
+import { type Attestation, checkTrust, type Trust } from '@larder/signing/trust';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
 import { resolveClosure } from '../closure.js';
 import type { FoundPath, SourceSet } from '../source-set.js';
@@ -14,7 +15,7 @@ export interface CopyOptions {
   readonly destination: Destination;
   /** Copy all that the paths refer to, too. */
   readonly recursive: boolean;
-  readonly trusted: TrustedKeys;
+  readonly trusted: Trust;
   /** False lets unsigned paths into a store. */
   readonly requireSignatures: boolean;
   /** Narinfo queries under way at a time. */
@@ -28,8 +29,8 @@ export interface CopyOptions {
 /** What it takes to find a path that the destination may take. */
 export type TrustedSourceOptions = Pick<
   CopyOptions,
-  'sources' | 'destination' | 'trusted' | 'requireSignatures' | 'signal'
->;
+  'sources' | 'trusted' | 'requireSignatures' | 'signal'
+> & { readonly destination: Pick<Destination, 'checksTrust' | 'storeDir'> };
 
 export interface CopyResult {
   /** Paths that were copied, references first. */
@@ -74,7 +75,7 @@ export async function planCopy(roots: Iterable<StorePath>, options: CopyOptions)
 
 /**
  * Finds a path at a source from which the destination may take it. A source whose copy is not trusted is passed
- * over for one whose copy is.
+ * over for one whose copy is; where several must have signed, the signatures of all that have the same contents count.
  */
 export async function findTrusted(
   path: StorePath,
@@ -82,6 +83,7 @@ export async function findTrusted(
   { sources, destination, trusted, requireSignatures, signal }: TrustedSourceOptions,
 ): Promise<FoundPath | undefined> {
   const except = new Set(unwanted);
+  const refused: FoundPath[] = [];
   let refusal: Error | undefined;
   for (;;) {
     const found = await sources.find(path, { except, signal });
@@ -91,19 +93,44 @@ export async function findTrusted(
     }
     const exempt = !destination.checksTrust || (found.source instanceof BinaryCache && found.source.trusted);
     if (exempt) return found;
+    const agreeing = refused.filter(({ info }) => isSameContents(info, found.info));
     try {
       checkTrust(found.info, {
         storeDir: destination.storeDir,
         trusted,
         requireSignatures,
-        source: found.source.uri,
+        ...attestationOf(found),
+        others: agreeing.map(attestationOf),
       });
-      return found;
+      return agreeing.length === 0 ? found : withAllSignatures([...agreeing, found]);
     } catch (error) {
-      refusal ??= error as Error;
+      refusal = agreeing.length > 0 ? (error as Error) : (refusal ?? (error as Error));
+      refused.push(found);
       except.add(found.source);
     }
   }
+}
+
+function attestationOf({ info, source }: FoundPath): Attestation {
+  return { info, source: source.uri, isStore: !(source instanceof BinaryCache) };
+}
+
+/** Whether two sources name the same contents, so that a signature on one is a signature on the other. */
+function isSameContents(left: PathInfo, right: PathInfo): boolean {
+  return (
+    left.narHash.equals(right.narHash) &&
+    left.narSize === right.narSize &&
+    left.references.join() === right.references.join()
+  );
+}
+
+/** The first source's path, with the signatures of all: together they are what made it trusted. */
+function withAllSignatures(copies: readonly FoundPath[]): FoundPath {
+  const { info, source } = copies[0]!;
+  return {
+    source,
+    info: { ...info, signatures: [...new Set(copies.flatMap((copy) => copy.info.signatures))] },
+  };
 }
 
 /** A path must not come in before what it refers to, which without recursion nobody brings. */

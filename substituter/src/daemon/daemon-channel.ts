@@ -16,8 +16,6 @@ export interface DaemonChannel {
 export interface DaemonTransport {
   /** @throws `daemon-unreachable` */
   open(): Promise<DaemonChannel>;
-  /** Whether another attempt, made otherwise, may do better than the one that failed with `error` before any answer. */
-  hasAlternative?(error: LarderError): boolean;
 }
 
 /** The daemon of this machine, at its Unix socket. */

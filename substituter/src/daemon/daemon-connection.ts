@@ -65,15 +65,13 @@ export class DaemonConnection {
    * @throws `daemon-unreachable`, `daemon-too-old`, `daemon-protocol`
    */
   static async open(transport: DaemonTransport, options: DaemonOptions = {}): Promise<DaemonConnection> {
-    for (;;) {
-      const connection = new DaemonConnection(await transport.open(), options);
-      try {
-        await connection.#explaining(() => connection.#shakeHands());
-        return connection;
-      } catch (error) {
-        connection.close();
-        if (!(error instanceof LarderError && transport.hasAlternative?.(error))) throw error;
-      }
+    const connection = new DaemonConnection(await transport.open(), options);
+    try {
+      await connection.#explaining(() => connection.#shakeHands());
+      return connection;
+    } catch (error) {
+      connection.close();
+      throw error;
     }
   }
 

@@ -14,11 +14,17 @@ import type { DaemonStore } from './daemon-store.js';
 export class DaemonDestination implements Destination {
   readonly checksTrust: boolean;
   readonly #store: DaemonStore;
+  readonly #substitute: boolean;
   /** Paths that were missing when asked for, each with who waits for it. */
   readonly #pending = new Map<StorePath, Waiters>();
 
-  constructor(store: DaemonStore, { checksTrust = true }: { readonly checksTrust?: boolean } = {}) {
+  constructor(
+    store: DaemonStore,
+    options: { readonly checksTrust?: boolean; readonly substitute?: boolean } = {},
+  ) {
+    const { checksTrust = true, substitute = false } = options;
     this.#store = store;
+    this.#substitute = substitute;
     this.checksTrust = checksTrust;
   }
 
@@ -31,7 +37,7 @@ export class DaemonDestination implements Destination {
   }
 
   async queryMissing(paths: readonly StorePath[]): Promise<ReadonlySet<StorePath>> {
-    const valid = await this.#store.queryValidPaths(paths);
+    const valid = await this.#store.queryValidPaths(paths, { substitute: this.#substitute });
     const missing = new Set(paths.filter((path) => !valid.has(path)));
     for (const path of missing) if (!this.#pending.has(path)) this.#pending.set(path, new Waiters());
     return missing;

@@ -56,9 +56,12 @@ export class DaemonStore implements MachineStore {
     return path === '' ? undefined : this.storeDir.parse(path);
   }
 
-  /** Which of these paths are valid. */
-  async queryValidPaths(paths: Iterable<StorePath>): Promise<Set<StorePath>> {
-    const request = this.#request(OPERATION.queryValidPaths).strings(this.#format(paths)).number(false);
+  /** Which of these paths are valid; with `substitute`, once the daemon has fetched from its caches what they have. */
+  async queryValidPaths(
+    paths: Iterable<StorePath>,
+    { substitute = false }: { readonly substitute?: boolean } = {},
+  ): Promise<Set<StorePath>> {
+    const request = this.#request(OPERATION.queryValidPaths).strings(this.#format(paths)).number(substitute);
     return new Set(await this.#callForPaths(request));
   }
 

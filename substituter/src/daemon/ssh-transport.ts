@@ -5,7 +5,7 @@ import type { DaemonChannel, DaemonTransport } from './daemon-channel.js';
 import { formatSshTarget, quoteForShell, type SshTarget, splitWords, sshCommand } from './ssh-target.js';
 
 export interface SshTransportOptions {
-  /** What serves the protocol on its standard streams there, given `--stdio`: `nix-daemon`, or else Larder, by default. */
+  /** What serves the protocol on its standard streams there, given `--stdio`; `nix-daemon` by default. */
   readonly program?: string;
   /** The store it is to serve, a URI as seen from there. */
   readonly remoteStore?: string;
@@ -22,30 +22,21 @@ const MAX_COMPLAINT = 4096;
 export class SshTransport implements DaemonTransport {
   readonly #target: SshTarget;
   readonly #options: SshTransportOptions;
-  /** Programs to try, the next one first. */
-  readonly #programs: string[];
 
   constructor(target: SshTarget, options: SshTransportOptions = {}) {
     this.#target = target;
     this.#options = options;
-    this.#programs = options.program === undefined ? ['nix-daemon', 'larder daemon'] : [options.program];
   }
 
   async open(): Promise<DaemonChannel> {
-    const { remoteStore = '' } = this.#options;
-    const words = [...splitWords(this.#programs[0]!), '--stdio'];
+    const { program: remoteProgram = 'nix-daemon', remoteStore = '' } = this.#options;
+    const words = [...splitWords(remoteProgram), '--stdio'];
     if (remoteStore !== '') words.push('--store', remoteStore);
     const [program, ...args] = sshCommand(this.#target, words.map(quoteForShell));
     const child = spawn(program!, args, { stdio: ['pipe', 'pipe', 'pipe'] });
     // Errors surface where the streams are read or written, and in `explain`.
     for (const emitter of [child, child.stdin, child.stdout, child.stderr]) emitter.on('error', () => {});
     return new SshChannel(child, formatSshTarget(this.#target), this.#options.onLog);
-  }
-
-  hasAlternative({ code }: LarderError): boolean {
-    if (code !== 'daemon-program-absent' || this.#programs.length < 2) return false;
-    this.#programs.shift();
-    return true;
   }
 }
 
@@ -83,7 +74,7 @@ class SshChannel implements DaemonChannel {
     if (status === PROGRAM_ABSENT) {
       return new LarderError(
         'daemon-program-absent',
-        `${this.#host} has no program that serves its store: install Nix or Larder there, or name one with ` +
+        `${this.#host} has no program that serves its store: install Nix there, or name one with ` +
           `?remote-program=… (${said})`,
         { cause: error, fields },
       );

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { Nix } from '../oracle/nix.js';
 import { benchRebuild } from '../rebuild/rebuild-bench.js';
+import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
 import { formatTable, meetsAims, type Row, writeReport } from './report.js';
 import { benchServing } from './serve.js';
@@ -19,6 +20,7 @@ const onClosure: Readonly<Record<string, Part>> = {
 
 /** Those that make what they need themselves. */
 const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>> = {
+  evaluate: benchEvaluation,
   memory: benchMemory,
   rebuild: benchRebuild,
 };

@@ -168,6 +168,7 @@ async function contract(t: TestContext, options: DatabaseOptions): Promise<void>
       expires_at: null,
       revoked_at: null,
       last_used_at: null,
+      issuer: null,
     };
     const row = await insertToken(write, token);
     assert.equal(await insertToken(write, token), undefined);

@@ -35,8 +35,9 @@ const derivations = `let
   structured = derivation { name = "structured"; ${base} __structuredAttrs = true; nested = { a = [ 1 2 ]; }; inherit lib; };
   graph = derivation { name = "graph"; ${base} exportReferencesGraph = [ "g" lib ]; allowedReferences = [ "out" lib.dev ]; };
   deep = derivation { name = "deep"; ${base} drv = lib.drvPath; };
+  latin = derivation { name = "latin"; ${base} text = builtins.readFile ./latin1.txt; quoted = "a\\"b\\\\c\\nd\\te"; };
   tree = derivation { name = "tree"; ${base} src = ./tree; filtered = builtins.filterSource (p: t: baseNameOf p != "skip") ./tree; };
-in { inherit lib fetched structured graph deep tree; app = derivation { name = "app"; ${base} inherit source lib; dev = lib.dev; }; }`;
+in { inherit lib fetched structured graph deep latin tree; app = derivation { name = "app"; ${base} inherit source lib; dev = lib.dev; }; }`;
 
 test('derivations of every kind are written byte for byte as stock Nix writes them', async (t) => {
   if (!needsComponent(t, 'nix')) return;
@@ -45,6 +46,7 @@ test('derivations of every kind are written byte for byte as stock Nix writes th
   await mkdir(nix.scratch.join('tree'));
   await writeFile(nix.scratch.join('tree/keep'), 'kept');
   await writeFile(nix.scratch.join('tree/skip'), 'left out');
+  await writeFile(nix.scratch.join('latin1.txt'), Buffer.from('caf\xe9', 'latin1'));
   await writeFile(nix.scratch.join('default.nix'), derivations);
   const ours = await larder(nix, ['instantiate']);
   assert.equal(ours.status, 0, ours.stderr);
@@ -56,7 +58,7 @@ test('derivations of every kind are written byte for byte as stock Nix writes th
   const theirs = await nix.run('nix-instantiate', [nix.scratch.join('default.nix')]);
   assert.equal(ours.stdout.trimEnd(), theirs);
   assert.deepEqual(written, await readStore(nix.realStoreDir));
-  assert.equal(written.size, 7);
+  assert.equal(written.size, 8);
 });
 
 async function readStore(directory: string): Promise<Map<string, string>> {

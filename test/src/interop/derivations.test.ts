@@ -88,7 +88,7 @@ function checkOutputPaths(derivation: Derivation, all: ReadonlyMap<StorePath, De
     env.set(name, '');
   }
   const blank = { ...derivation, outputs, env };
-  const computed = computeOutputPaths(blank, defaultStoreDir, (path) => modulo(path, all));
+  const computed = computeOutputPaths(blank, defaultStoreDir, { inputModulo: (path) => modulo(path, all) });
   assert.deepEqual(computed, known);
 }
 

@@ -40,8 +40,14 @@ export class SshServer implements AsyncDisposable {
     );
   }
 
-  /** @param env the environment of the commands that are run there */
-  static async start(env: Readonly<Record<string, string>>): Promise<SshServer> {
+  /**
+   * @param env the environment of the commands that are run there
+   * @param wrapper a command that runs each of them, as `wrapper sh -c COMMAND`: to put them elsewhere
+   */
+  static async start(
+    env: Readonly<Record<string, string>>,
+    wrapper: readonly string[] = [],
+  ): Promise<SshServer> {
     const scratch = await makeScratch('sshd');
     // sshd wants its keys, and what is above them, to be its user's alone.
     await chmod(scratch.path, 0o700);
@@ -62,6 +68,7 @@ export class SshServer implements AsyncDisposable {
       'PasswordAuthentication no',
       'KbdInteractiveAuthentication no',
       'PermitRootLogin yes',
+      ...(wrapper.length > 0 ? [`ForceCommand ${wrapper.join(' ')} sh -c "$SSH_ORIGINAL_COMMAND"`] : []),
       `SetEnv ${Object.entries(env)
         .map(([name, value]) => `"${name}=${value}"`)
         .join(' ')}`,
@@ -83,6 +90,12 @@ export class SshServer implements AsyncDisposable {
       await sleep(50);
     }
     return server;
+  }
+
+  /** `NIX_SSHOPTS` for whoever names it `root@127.0.0.1:PORT`. */
+  get nixOptions(): Readonly<Record<string, string>> {
+    const words = this.options.map((word) => (word.includes(' ') ? `"${word}"` : word));
+    return { NIX_SSHOPTS: words.join(' ') };
   }
 
   /** The store there, for Larder and Nix, with what it takes to get in. */

@@ -1,16 +1,24 @@
 import { makeContentAddressedPath } from '@larder/signing/content-address';
-import { type Derivation, derivationOutputPath, parseDerivation } from '@larder/signing/derivation';
+import {
+  type Derivation,
+  derivationOutputPath,
+  parseDerivation,
+  type QuotedVariables,
+} from '@larder/signing/derivation';
 import { computeDerivationModulo, type DerivationModulo } from '@larder/signing/derivation-hash';
 import type { Hash } from '@larder/signing/hash';
 import { parseStorePath, StoreDir, type StorePath } from '@larder/signing/store-path';
-import { fromByteText, toByteText } from '../byte-text.js';
 import { machine } from '../machine.js';
 import { downstreamPlaceholder } from '../realise.js';
 import { NixString, type Slot } from '../values.js';
 
+let currentStoreDir: StoreDir | undefined;
+
 /** The store directory of this evaluation. */
 export function storeDir(): StoreDir {
-  return new StoreDir(machine.host.storeDir);
+  const { storeDir: path } = machine.host;
+  if (currentStoreDir?.path !== path) currentStoreDir = new StoreDir(path);
+  return currentStoreDir;
 }
 
 /** The store path of contents with a known hash. */
@@ -38,12 +46,12 @@ function cacheOf<T>(caches: WeakMap<object, Map<string, T>>): Map<string, T> {
   return cache;
 }
 
-/** A derivation of the store, parsed once. */
+/** A derivation of the store, parsed once; its strings are bytes, one per char. */
 export function readStoreDerivation(drvPath: string): Derivation {
   const cache = cacheOf(derivations);
   let derivation = cache.get(drvPath);
   if (derivation === undefined) {
-    const text = fromByteText(machine.host.readDerivation(drvPath));
+    const text = machine.host.readDerivation(drvPath);
     derivation = parseDerivation(text, parseStorePath(drvPath), storeDir());
     cache.set(drvPath, derivation);
   }
@@ -57,6 +65,7 @@ export function derivationModulo(drvPath: StorePath): DerivationModulo {
   if (modulo === undefined) {
     modulo = computeDerivationModulo(readStoreDerivation(drvPath), storeDir(), {
       inputModulo: derivationModulo,
+      encoding: 'latin1',
     });
     cache.set(drvPath, modulo);
   }
@@ -64,11 +73,13 @@ export function derivationModulo(drvPath: StorePath): DerivationModulo {
 }
 
 /** Notes a derivation made just now, so that those that depend on it need not read it. */
-export function rememberModulo(drvPath: StorePath, derivation: Derivation): void {
-  cacheOf(modulos).set(
-    drvPath,
-    computeDerivationModulo(derivation, storeDir(), { inputModulo: derivationModulo }),
-  );
+export function rememberModulo(drvPath: StorePath, derivation: Derivation, variables: QuotedVariables): void {
+  const modulo = computeDerivationModulo(derivation, storeDir(), {
+    inputModulo: derivationModulo,
+    encoding: 'latin1',
+    variables,
+  });
+  cacheOf(modulos).set(drvPath, modulo);
 }
 
 /** Name and outputs of a derivation of the store, as values. */
@@ -78,5 +89,5 @@ export function parseStoreDerivation(drvPath: string): { name: string; outputs: 
   for (const output of derivation.outputs.keys()) {
     outputs.set(output, outputString(drvPath, derivation, output));
   }
-  return { name: toByteText(derivation.env.get('name') ?? derivation.name), outputs };
+  return { name: derivation.env.get('name') ?? derivation.name, outputs };
 }

@@ -1,17 +1,17 @@
 import type { ContentAddressMethod } from '@larder/signing/content-address';
 import {
-  computeDerivationPath,
   type Derivation,
   type DerivationOutput,
   derivationOutputPath,
   derivationReferences,
   formatDerivation,
+  type QuotedVariables,
+  quoteVariables,
 } from '@larder/signing/derivation';
 import { computeOutputPaths, outputPlaceholder } from '@larder/signing/derivation-hash';
 import { type HashAlgorithm, isHashAlgorithm } from '@larder/signing/hash';
-import { parseStorePath, type StorePath } from '@larder/signing/store-path';
+import type { StorePath } from '@larder/signing/store-path';
 import { type Attrs, AttrsBuilder } from '../attrs.js';
-import { fromByteText, toByteText } from '../byte-text.js';
 import { coerceToString, forceStringWith } from '../coerce.js';
 import { ContextCollector, parseContextElement } from '../context.js';
 import { NixError, traced } from '../errors.js';
@@ -41,6 +41,12 @@ const checksReplacedByOutputChecks = new Set([
   'maxSize',
   'maxClosureSize',
 ]);
+
+/** A derivation whose strings are bytes, one per char, and its quoted variables. */
+interface DerivationDraft {
+  readonly derivation: Derivation;
+  readonly variables: QuotedVariables;
+}
 
 /** Gathers what a set of attributes says about a derivation. */
 class DerivationBuilder {
@@ -202,19 +208,20 @@ class DerivationBuilder {
   private inputs(): { derivations: Map<StorePath, Set<string>>; sources: Set<StorePath> } {
     const derivations = new Map<StorePath, Set<string>>();
     const sources = new Set<StorePath>();
+    // What contexts name was a store path when it was put there.
     const addOutput = (drv: string, output: string): void => {
-      const path = parseStorePath(drv);
+      const path = drv as StorePath;
       const outputs = derivations.get(path);
       if (outputs === undefined) derivations.set(path, new Set([output]));
       else outputs.add(output);
     };
     for (const text of this.collector.sorted()) {
       const element = parseContextElement(text);
-      if (element.kind === 'opaque') sources.add(parseStorePath(element.path));
+      if (element.kind === 'opaque') sources.add(element.path as StorePath);
       else if (element.kind === 'built') addOutput(element.drv, element.output);
       else {
         for (const path of machine.host.queryClosure(element.drv)) {
-          sources.add(parseStorePath(path));
+          sources.add(path as StorePath);
           if (!path.endsWith('.drv')) continue;
           for (const output of readStoreDerivation(path).outputs.keys()) addOutput(path, output);
         }
@@ -243,36 +250,44 @@ class DerivationBuilder {
     }
   }
 
-  /** The finished derivation. */
-  finish(): Derivation {
+  /** The finished derivation, and its variables as they stand in its text. */
+  finish(): DerivationDraft {
     if (this.structured) this.env.set('__json', `{${this.structuredAttrs.join(',')}}`);
     const { derivations, sources } = this.inputs();
     this.check();
     const outputs = this.makeOutputs();
-    const make = (): Derivation => ({
+    const { env } = this;
+    const derivation: Derivation = {
       name: this.name,
       outputs,
       inputDerivations: derivations,
       inputSources: sources,
-      system: fromByteText(this.system),
-      builder: fromByteText(this.builder),
-      args: this.args.map(fromByteText),
-      env: new Map([...this.env].map(([key, value]) => [fromByteText(key), fromByteText(value)])),
-    });
+      system: this.system,
+      builder: this.builder,
+      args: this.args,
+      env,
+    };
     const first = outputs.values().next().value!;
     if (first.type === 'fixed') {
-      const path = derivationOutputPath(make(), 'out', storeDir())!;
-      this.env.set('out', `${machine.host.storeDir}/${path}`);
-    } else if (first.type === 'deferred') {
-      const paths = computeOutputPaths(make(), storeDir(), derivationModulo);
+      const path = derivationOutputPath(derivation, 'out', storeDir())!;
+      env.set('out', `${machine.host.storeDir}/${path}`);
+      return { derivation, variables: quoteVariables(env) };
+    }
+    const variables = quoteVariables(env);
+    if (first.type === 'deferred') {
+      const paths = computeOutputPaths(derivation, storeDir(), {
+        inputModulo: derivationModulo,
+        encoding: 'latin1',
+        variables,
+      });
       for (const output of this.outputs) {
         const path = paths?.get(output);
         if (path === undefined) continue;
-        this.env.set(output, `${machine.host.storeDir}/${path}`);
+        env.set(output, `${machine.host.storeDir}/${path}`);
         outputs.set(output, { type: 'input-addressed', path });
       }
     }
-    return make();
+    return { derivation, variables };
   }
 
   private makeOutputs(): Map<string, DerivationOutput> {
@@ -313,7 +328,7 @@ function parseOutputHash(
   return zeros;
 }
 
-function collectAttributes(name: string, attrs: Attrs): Derivation {
+function collectAttributes(name: string, attrs: Attrs): DerivationDraft {
   const fault = storeNameFault(name);
   if (fault !== undefined) {
     throw new NixError('eval', `invalid derivation name: ${fault}. Please pass a different 'name'.`);
@@ -342,12 +357,12 @@ function collectAttributes(name: string, attrs: Attrs): Derivation {
 }
 
 /** Puts a derivation into the store; gives the set of its path and outputs. */
-function instantiate(derivation: Derivation): Value {
+function instantiate({ derivation, variables }: DerivationDraft): Value {
   const { host, settings } = machine;
-  const drvPath = computeDerivationPath(derivation, storeDir());
-  const contents = toByteText(formatDerivation(derivation, storeDir()));
-  host.addText(`${derivation.name}.drv`, contents, derivationReferences(derivation), settings.readOnly);
-  rememberModulo(drvPath, derivation);
+  const contents = formatDerivation(derivation, storeDir(), { variables });
+  const references = derivationReferences(derivation);
+  const drvPath = host.addText(`${derivation.name}.drv`, contents, references, settings.readOnly);
+  rememberModulo(drvPath as StorePath, derivation, variables);
   const result = new AttrsBuilder().add(
     sym.drvPath,
     new NixString(`${host.storeDir}/${drvPath}`, new Set([`=${drvPath}`])),

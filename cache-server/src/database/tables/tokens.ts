@@ -16,6 +16,8 @@ export interface TokensTable {
   expires_at: number | null;
   revoked_at: number | null;
   last_used_at: number | null;
+  /** Of OpenID Connect, where the token was given for an ID token. */
+  issuer: string | null;
 }
 
 export type TokenRow = Selectable<TokensTable>;
@@ -51,6 +53,16 @@ export async function revokeToken(db: Kysely<Schema>, id: number): Promise<boole
     .returning('id')
     .executeTakeFirst();
   return row !== undefined;
+}
+
+/** Forgets the tokens of ID tokens that expired before that; gives how many. */
+export async function deleteIssuedTokensBefore(db: Kysely<Schema>, time: number): Promise<number> {
+  const { numDeletedRows } = await db
+    .deleteFrom('tokens')
+    .where('issuer', 'is not', null)
+    .where('expires_at', '<', time)
+    .executeTakeFirstOrThrow();
+  return Number(numDeletedRows);
 }
 
 /** @param used milliseconds since the epoch, by token id */
