@@ -17,7 +17,7 @@ const zones = Object.entries(arrows).map(([folder, allowed]) => {
   const own = folder.split('/')[0];
   const banned = rooms.filter((room) => room !== own && !allowed.includes(room));
   return {
-    files: [`${folder}/**/*.ts`],
+    files: [`${folder}/**/*.ts`, `${folder}/**/*.tsx`],
     rules: {
       'no-restricted-imports': [
         'error',
@@ -45,7 +45,7 @@ const zones = Object.entries(arrows).map(([folder, allowed]) => {
 export default tseslint.config(
   { ignores: ['**/dist/**', '**/node_modules/**', '**/*.js', '**/*.mjs'] },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.tsx'],
     languageOptions: {
       parser: tseslint.parser,
       parserOptions: {

@@ -1,5 +1,5 @@
 import { makeStorePath, outputPathName } from '@larder/signing/content-address';
-import { type Derivation, derivationOutputPath } from '@larder/signing/derivation';
+import type { Derivation } from '@larder/signing/derivation';
 import { outputPlaceholder } from '@larder/signing/derivation-hash';
 import { Hash } from '@larder/signing/hash';
 import { type StorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
@@ -78,16 +78,4 @@ export function chooseScratchOutputs(job: BuildJob, store: LocalStore, sandboxed
 function standIn(job: BuildJob, store: LocalStore, what: string, name: string): StorePath {
   const hash = new Hash('sha256', new Uint8Array(32));
   return makeStorePath(store.storeDir, `rewrite:${job.path}:${what}`, { hash, name });
-}
-
-/** The state of a derivation's outputs in the store. */
-export async function queryInitialOutputs(
-  derivation: Derivation,
-  store: LocalStore,
-): Promise<Map<string, InitialOutput>> {
-  const known = [...derivation.outputs.keys()].map(
-    (name) => [name, derivationOutputPath(derivation, name, store.storeDir)] as const,
-  );
-  const valid = await store.queryValidPaths(known.flatMap(([, path]) => (path === undefined ? [] : [path])));
-  return new Map(known.map(([name, path]) => [name, { path, valid: path !== undefined && valid.has(path) }]));
 }

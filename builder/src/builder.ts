@@ -1,5 +1,6 @@
 import { LarderError } from '@larder/signing/errors';
 import type { Trust } from '@larder/signing/trust';
+import { BinaryCache } from '@larder/substituter/binary-cache/binary-cache';
 import { openResumable } from '@larder/substituter/http/resumable-body';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { type OpenContext, openSource } from '@larder/substituter/open-store';
@@ -10,7 +11,9 @@ import type { BuildSettings } from './build-settings.js';
 import { readBuilderEnvironment } from './config.js';
 import { FifoPool } from './process/fifo-pool.js';
 import type { BuildListener } from './realise/build-event.js';
+import { OutputKnowledge } from './realise/output-knowledge.js';
 import { makePlan, type Plan } from './realise/planner.js';
+import { RealisationSource } from './realise/realisation-source.js';
 import { type RealisedOutputs, Realiser } from './realise/realiser.js';
 import { Substituter } from './realise/substituter.js';
 import type { Target } from './realise/targets.js';
@@ -41,8 +44,10 @@ export class Builder implements AsyncDisposable {
   readonly #abort = new AbortController();
   readonly #signal: AbortSignal;
   readonly #substituter: Substituter | undefined;
+  readonly #knowledge: OutputKnowledge;
+  readonly #realisations: RealisationSource | undefined;
 
-  private constructor(options: BuilderOptions, sources: SourceSet | undefined) {
+  private constructor(options: BuilderOptions, sources?: SourceSet, caches: readonly BinaryCache[] = []) {
     const { store, settings, client, signal } = options;
     this.#options = options;
     this.#sources = sources;
@@ -57,6 +62,14 @@ export class Builder implements AsyncDisposable {
       download: (url, abort) => openResumable(client.http, url, { signal: abort }),
     };
     this.#substituter = sources === undefined ? undefined : this.#createSubstituter(sources);
+    this.#knowledge = new OutputKnowledge(store, settings);
+    if (caches.length > 0 && this.#knowledge.enabled) {
+      const { trusted, requireSignatures, onEvent } = options;
+      const onNote = (text: string) => onEvent({ type: 'note', text });
+      this.#realisations = new RealisationSource({
+        ...{ store, caches, trusted, requireSignatures, onNote, signal: this.#signal },
+      });
+    }
   }
 
   /** Opens the caches that the settings name; the store stays the caller's. */
@@ -64,17 +77,26 @@ export class Builder implements AsyncDisposable {
     const { client, settings, onEvent } = options;
     const uris = settings.substitute ? client.settings.get('substituters') : [];
     const sources = await Promise.all(uris.map((uri) => openSource(uri, client)));
-    if (sources.length === 0) return new Builder(options, undefined);
+    if (sources.length === 0) return new Builder(options);
     const set = new SourceSet(sources, {
       onDisabled: (source, error) =>
         onEvent({ type: 'note', text: `going on without ${source.uri}: ${(error as Error).message}` }),
     });
-    return new Builder(options, set);
+    return new Builder(
+      options,
+      set,
+      sources.filter((source) => source instanceof BinaryCache),
+    );
   }
 
   /** What realising these takes. Nothing is fetched or built. */
   plan(targets: readonly Target[]): Promise<Plan> {
-    return makePlan(targets, this.#options.store, this.#substituter);
+    return makePlan(targets, {
+      store: this.#options.store,
+      knowledge: this.#knowledge,
+      substituter: this.#substituter,
+      realisations: this.#realisations,
+    });
   }
 
   /**
@@ -88,6 +110,8 @@ export class Builder implements AsyncDisposable {
     if (mode === 'build') this.#options.onEvent({ type: 'planned', plan: await this.plan(targets) });
     const realiser = new Realiser(this.#context, {
       substituter: this.#substituter,
+      realisations: this.#realisations,
+      knowledge: this.#knowledge,
       mode,
       onEvent: this.#options.onEvent,
       abort: this.#abort,

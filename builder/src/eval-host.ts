@@ -10,6 +10,7 @@ import { ReadRecorder } from './read-recorder.js';
 export interface EvalFetcher {
   fetchUrl: Host['fetchUrl'];
   fetchTree: Host['fetchTree'];
+  fetchClosure: Host['fetchClosure'];
 }
 
 /** Writes all of a text (bytes) to a file descriptor, also when it is a pipe that is full. */
@@ -187,6 +188,13 @@ export class LocalHost implements Host {
     const path = this.fetcher.fetchUrl(request);
     this.allow(`${this.storeDir}/${path}`);
     return path;
+  }
+
+  fetchClosure(request: Parameters<Host['fetchClosure']>[0]): { readonly contentAddressed: boolean } {
+    this.recorder.noteUnrepeatable();
+    const fetched = this.fetcher.fetchClosure(request);
+    this.allow(`${this.storeDir}/${request.path}`);
+    return fetched;
   }
 
   fetchTree(input: FetchInput): FetchedTree {

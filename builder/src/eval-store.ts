@@ -118,14 +118,15 @@ export class EvalStore {
   }
 
   addPath(request: PathToAdd): string {
-    const source = fromByteText(request.path);
+    const logical = fromByteText(request.path);
+    const source = this.#realPlace(logical);
     const { filter } = request;
     const kept = filter === undefined ? undefined : new Set<string>();
     const keep =
       filter === undefined
         ? undefined
         : (path: string): boolean => {
-            const wanted = filter(toByteText(path), typeAt(path));
+            const wanted = filter(toByteText(logical + path.slice(source.length)), typeAt(path));
             if (wanted) kept!.add(path);
             return wanted;
           };
@@ -152,6 +153,16 @@ export class EvalStore {
       this.validPaths.add(path);
     }
     return path;
+  }
+
+  /** Where a path is on this machine: what lies in a store that was moved is elsewhere. */
+  #realPlace(path: string): string {
+    const [name, ...below] = path.startsWith(`${this.storeDir.path}/`)
+      ? path.slice(this.storeDir.path.length + 1).split('/')
+      : [];
+    // What is no store path by its name is in no store.
+    if (name === undefined || !/^[0-9a-z]{32}-/.test(name)) return path;
+    return [this.backend.realPath(parseStorePath(name)), ...below].join('/');
   }
 
   /** Waits until what was added can be read. */

@@ -27,6 +27,12 @@ export interface EvaluationContext {
   ) => Promise<readonly StorePath[]>;
   /** Makes a store path valid by substitution. */
   readonly ensurePath: (path: StorePath, store: LocalStore | DaemonStore) => Promise<void>;
+  /** Copies a path, with all it refers to, from a binary cache. */
+  readonly fetchClosure: (
+    path: StorePath,
+    fromStore: string,
+    store: LocalStore | DaemonStore,
+  ) => Promise<void>;
   /** Whether there is no store at all, as for checks that write nothing. */
   readonly storeless?: boolean;
   /** Where a conversation's lines come from. */
@@ -114,6 +120,19 @@ export class EvaluationServices {
     readonly sha256: string | undefined;
   }): Promise<StorePath> {
     return (await this.fetcher()).fetchUrl(request);
+  }
+
+  async fetchClosure({ path, fromStore }: { readonly path: StorePath; readonly fromStore: string }): Promise<{
+    readonly contentAddressed: boolean;
+  }> {
+    const store = await this.open();
+    await this.flush();
+    if ((await store.queryPathInfo(path)) === undefined) {
+      await this.context.fetchClosure(path, fromStore, store);
+    }
+    const info = await store.queryPathInfo(path);
+    if (info === undefined) throw invalidPath(this.context.storeDir, path);
+    return { contentAddressed: info.ca !== undefined };
   }
 
   async fetchTree(input: FetchInput): Promise<FetchedTree> {

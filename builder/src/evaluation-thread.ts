@@ -48,6 +48,7 @@ function main(): void {
     fetcher: {
       fetchUrl: (fetch) => services.call('fetchUrl', fetch) as string,
       fetchTree: (input) => services.call('fetchTree', input) as FetchedTree,
+      fetchClosure: (closure) => services.call('fetchClosure', closure) as { contentAddressed: boolean },
     },
     flush,
     ask: (fresh) => services.call('ask', fresh) as ReplQuestion | undefined,

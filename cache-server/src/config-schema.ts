@@ -80,7 +80,42 @@ const collection = z
   })
   .prefault({});
 
+const deltas = z
+  .strictObject({
+    enabled: z.boolean().default(true),
+    max_nar: byteSize.prefault('128 MiB'),
+    workers: z.int().min(1).max(256).optional(),
+    memory: byteSize.prefault('768 MiB'),
+    keep: duration.prefault('30 d'),
+    max_size: byteSize.prefault('10 GiB'),
+  })
+  .prefault({});
+
 const patterns = z.union([z.string().transform((one) => [one]), z.array(z.string()).min(1)]);
+
+const rateLimits = z
+  .strictObject({
+    window: duration.prefault('1 min'),
+    per_address: z.int().min(0).default(0),
+    per_token: z.int().min(0).default(0),
+    trust_forwarded_for: z.boolean().default(false),
+  })
+  .prefault({});
+
+const reads = z
+  .strictObject({
+    redirect: z.enum(['none', 'presigned', 'cdn']).default('none'),
+    presigned_for: duration.prefault('1 h'),
+    cdn_url: z
+      .url()
+      .transform((url) => url.replace(/\/+$/, ''))
+      .optional(),
+  })
+  .refine(({ redirect, cdn_url: url }) => redirect !== 'cdn' || url !== undefined, {
+    path: ['cdn_url'],
+    message: 'is missing: where should reads be sent?',
+  })
+  .prefault({});
 
 const oidcRule = z.strictObject({
   claims: z
@@ -138,7 +173,10 @@ export const configSchema = z.strictObject({
   uploads,
   collection,
   upstreams,
+  deltas,
   keys,
+  rate_limits: rateLimits,
+  reads,
   oidc,
   metrics,
   traces,

@@ -10,6 +10,7 @@ export type ServerErrorCode =
   | 'not-found'
   | 'unauthorized'
   | 'issuer-failed'
+  | 'too-many-requests'
   | 'forbidden'
   | 'method-not-allowed'
   | 'request-malformed'

@@ -6,6 +6,7 @@ import { type Cache, isCacheName } from './caches/cache.js';
 import { parseCacheSettings } from './caches/cache-settings.js';
 import { leaseOf } from './collect/withdraw.js';
 import { recountUsage } from './database/tables/cache-usage.js';
+import { insertNameParts } from './database/tables/name-parts.js';
 import { claimNars, insertNar } from './database/tables/nars.js';
 import { insertReferences } from './database/tables/path-references.js';
 import { deleteDanglingPaths, insertPath } from './database/tables/paths.js';
@@ -166,6 +167,11 @@ function examine(cache: Cache, { key, text, nars }: Examined): FoundPath | { rea
 
 async function record({ database }: Foundation, cache: Cache, paths: readonly FoundPath[]): Promise<number> {
   if (paths.length === 0) return 0;
+  await insertNameParts(
+    database.write,
+    cache.id,
+    paths.map(({ info }) => storePathName(info.storePath)),
+  );
   return database.write.transaction().execute(async (db) => {
     let added = 0;
     for (const { info, text, fileSize } of paths) {

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AuditLog } from './audit/audit-log.js';
@@ -13,6 +14,8 @@ import { Keeper } from './collect/keeper.js';
 import { Withdrawal } from './collect/withdraw.js';
 import type { ServerConfig } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
+import { DeltaMaker } from './deltas/delta-maker.js';
+import { DeltaStore } from './deltas/delta-store.js';
 import { ServerError } from './errors.js';
 import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
@@ -38,6 +41,8 @@ import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
 import { UpstreamClient } from './upstream/upstream-client.js';
 import { Upstreams } from './upstream/upstreams.js';
+import { UsageRecorder } from './usage/usage-recorder.js';
+import { Sessions } from './web/sessions.js';
 
 /** A server that runs. */
 export interface RunningServer {
@@ -46,6 +51,8 @@ export interface RunningServer {
   readonly bootstrapped: Bootstrapped;
   /** What it is made of, for whoever runs it in a process of their own. */
   readonly services: Services;
+  /** Writes down what was counted of the use of caches, without waiting for the next time it would. */
+  flushUsage(): Promise<void>;
   /** Stops gracefully: requests in flight finish, within the configured deadline. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -57,6 +64,7 @@ export interface Foundation extends AsyncDisposable {
   readonly storage: ObjectStorage;
   readonly database: Database;
   readonly caches: CacheDirectory;
+  readonly seal: KeySeal;
 }
 
 /**
@@ -84,6 +92,7 @@ export async function openFoundation(
       storage,
       database,
       caches: new CacheDirectory({ database, storage, seal, keyDirectory }),
+      seal,
       async [Symbol.asyncDispose]() {
         await database[Symbol.asyncDispose]();
         await storage[Symbol.asyncDispose]();
@@ -134,11 +143,15 @@ async function serve(
   const tokenUse = new TokenUse(foundation.database, logger);
   const leases = new Leases(foundation.database, leaseTimes(config.uploads.lease));
   const client = new UpstreamClient(config.upstreams.timeout);
+  const maker = createDeltaMaker(foundation);
+  const usage = new UsageRecorder(foundation);
   const services = assemble(foundation, {
     reader,
     client,
     tokenUse,
     leases,
+    maker,
+    usage,
     metrics,
     traces,
     isStopping: () => isStopping,
@@ -162,13 +175,29 @@ async function serve(
     await client[Symbol.asyncDispose]();
     await services.pathUse.stop();
     await tokenUse.stop();
+    await maker?.[Symbol.asyncDispose]();
+    await usage.stop();
     await reader[Symbol.asyncDispose]();
     await foundation[Symbol.asyncDispose]();
     await traces?.[Symbol.asyncDispose]();
     logger.info('stopped');
   };
   let stopped: Promise<void> | undefined;
-  return { url: server.url, bootstrapped, services, close: () => (stopped ??= stop()) };
+  return {
+    url: server.url,
+    bootstrapped,
+    services,
+    flushUsage: () => usage.flush(),
+    close: () => (stopped ??= stop()),
+  };
+}
+
+function createDeltaMaker({ config, storage }: Foundation): DeltaMaker | undefined {
+  const { enabled, workers, memory, max_nar: maxNar } = config.deltas;
+  if (!enabled) return undefined;
+  // Half of the machine: a delta is never urgent.
+  const half = Math.ceil(availableParallelism() / 2);
+  return new DeltaMaker({ storage, workers: workers ?? half, memory, maxNar });
 }
 
 function assemble(
@@ -178,13 +207,15 @@ function assemble(
     readonly tokenUse: TokenUse;
     readonly leases: Leases;
     readonly client: UpstreamClient;
+    readonly maker: DeltaMaker | undefined;
+    readonly usage: UsageRecorder;
     readonly metrics: Metrics | undefined;
     readonly traces: Traces | undefined;
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, leases, client, metrics, traces, isStopping } = parts;
-  const { config, logger, storage, database, caches } = foundation;
+  const { reader, tokenUse, leases, client, maker, usage, metrics, traces, isStopping } = parts;
+  const { config, logger, storage, database, caches, seal } = foundation;
   const nars = new NarStore({
     database,
     storage,
@@ -231,8 +262,13 @@ function assemble(
     pathUse: new PathUse(database, logger),
     withdrawal,
     collector: new Collector({ database, storage, leases, pins, withdrawal, logger, grace }),
+    deltas: maker === undefined ? undefined : new DeltaStore({ database, storage, maker, logger }),
     metrics,
     traces,
+    usage,
+    sessions: new Sessions(database, seal.deriveKey('sessions'), {
+      isSecure: config.public_url?.startsWith('https:') ?? false,
+    }),
     isStopping,
   };
 }

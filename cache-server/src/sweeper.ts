@@ -1,5 +1,6 @@
 import { deletePendingBefore } from './database/tables/pending-paths.js';
 import { deleteIssuedTokensBefore } from './database/tables/tokens.js';
+import { collectDeltas } from './deltas/delta-retention.js';
 import type { Foundation } from './start.js';
 
 const INTERVAL = 3_600_000;
@@ -30,11 +31,22 @@ export class Sweeper {
     await this.#running;
   }
 
+  async #collectDeltas(): Promise<number> {
+    const { config, storage, database, caches } = this.#foundation;
+    const retention = { keep: config.deltas.keep, maxSize: config.deltas.max_size };
+    let dropped = 0;
+    for (const cache of await caches.list())
+      dropped += await collectDeltas({ database, storage, retention }, cache);
+    return dropped;
+  }
+
   async #sweep(): Promise<void> {
     const { config, storage, database, logger } = this.#foundation;
     try {
       const orphans = await storage.sweep(new Date(Date.now() - config.uploads.orphans));
       const pending = await deletePendingBefore(database.write, Date.now() - config.uploads.pending);
+      const deltas = await this.#collectDeltas();
+      if (deltas > 0) logger.info({ deltas }, 'dropped deltas that are of no use');
       await deleteIssuedTokensBefore(database.write, Date.now() - ISSUED_TOKENS_KEPT);
       if (orphans + pending > 0) logger.info({ orphans, pending }, 'swept what uploads left behind');
     } catch (error) {

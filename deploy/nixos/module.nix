@@ -141,6 +141,16 @@ in
       uploads.orphans = time "How long remains of dead uploads are left alone.";
 
       keys.seal_key_file = text "Set by sealKeyFile.";
+
+      oidc.session = time "How long the tokens last that are given for those of an issuer.";
+      oidc.issuers = optional (types.listOf (types.attrsOf types.anything)) "OpenID Connect issuers whose tokens count, each with its rules: sets of claims, caches and scopes.";
+
+      metrics.enabled = flag "Whether there are metrics for Prometheus.";
+      metrics.listen = text "Another host:port for them, without a token.";
+
+      traces.endpoint = text "Where traces are sent to, by OTLP over HTTP.";
+      traces.service = text "What they call the service.";
+      traces.sample = optional (types.numbers.between 0 1) "Which part of requests is traced, from 0 to 1.";
     };
   };
 

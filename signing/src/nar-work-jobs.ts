@@ -1,10 +1,12 @@
 import type { Compression } from './compression.js';
 import type { NarListing } from './nar-listing.js';
+import type { ErrorImage } from './worker-protocol.js';
 
 /** The jobs of nar-work's threads: what crosses between them, all fit for structured cloning. Hashes are SHA-256. */
 export type NarJobs = {
   readonly verify: { readonly params: VerifyParams; readonly result: VerifyResult };
   readonly restore: { readonly params: RestoreParams; readonly result: RestoreResult };
+  readonly restoreMany: { readonly params: RestoreManyParams; readonly result: RestoreManyResult };
   readonly dump: { readonly params: DumpParams; readonly result: DumpResult };
   readonly hash: { readonly params: HashParams; readonly result: HashResult };
   readonly compressFrame: { readonly params: FrameParams; readonly result: FrameResult };
@@ -47,6 +49,32 @@ export interface RestoreParams extends ExpectedNar {
   readonly canonical: boolean;
   readonly fsync: boolean;
   readonly windowLogMax: number | undefined;
+  /** The input is a delta to the archive of what is here. */
+  readonly base: string | undefined;
+}
+
+/** One archive of an answer of many (archive-frames), in their order. */
+export interface ManyItem {
+  readonly target: string;
+  readonly narHash: Uint8Array;
+  readonly narSize: number;
+  /** What a delta would be to. */
+  readonly base: string | undefined;
+}
+
+export interface RestoreManyParams {
+  readonly items: readonly ManyItem[];
+  readonly fsync: boolean;
+}
+
+/** What became of each item: bytes that came for it, or why it is not there. */
+export interface RestoreManyResult {
+  readonly outcomes: readonly ManyOutcome[];
+}
+
+export interface ManyOutcome {
+  readonly fileSize: number;
+  readonly error: ErrorImage | undefined;
 }
 
 export interface RestoreResult {

@@ -1,6 +1,10 @@
 import { createHash, type Hash as Sha256 } from 'node:crypto';
+import { type FrameKind, FrameReader } from './archive-frames.js';
 import { formatBase32 } from './base32.js';
 import { compress, decompress } from './codec.js';
+import { codecTooLarge, type StepCodec } from './codec-step.js';
+import { ZstdDecoder } from './codec-zstd.js';
+import { DeltaDecoder } from './delta.js';
 import { LarderError } from './errors.js';
 import { makeSeekable } from './make-seekable.js';
 import { NarLister } from './nar-listing.js';
@@ -14,7 +18,11 @@ import type {
   FrameResult,
   HashParams,
   HashResult,
+  ManyItem,
+  ManyOutcome,
   NarJobs,
+  RestoreManyParams,
+  RestoreManyResult,
   RestoreParams,
   RestoreResult,
   VerifyParams,
@@ -25,9 +33,10 @@ import { ReferenceScanner } from './references.js';
 import { SeekableCheck } from './seekable-zstd-check.js';
 import { compressFrame, SeekableZstdEncoder } from './seekable-zstd-writer.js';
 import { type JobContext, serveJobs } from './worker-jobs.js';
+import { imageError } from './worker-protocol.js';
 
 /** The module of nar-work's threads. Everything in it may keep its thread busy; nothing else imports it. */
-serveJobs<NarJobs>({ verify, restore, dump, hash, compressFrame: doFrame });
+serveJobs<NarJobs>({ verify, restore, restoreMany, dump, hash, compressFrame: doFrame });
 
 async function verify(params: VerifyParams, context: JobContext): Promise<VerifyResult> {
   const { compression, windowLogMax, level, narSize, maxSize = narSize, output } = params;
@@ -77,7 +86,11 @@ async function restore(params: RestoreParams, context: JobContext): Promise<Rest
     const input = tap(context.input, (chunk) => {
       fileSize += chunk.length;
     });
-    for await (const chunk of decompress(input, compression, { lend: true, maxSize, windowLogMax })) {
+    const content =
+      params.base === undefined
+        ? decompress(input, compression, { lend: true, maxSize, windowLogMax })
+        : applyDelta(input, params.base, maxSize);
+    for await (const chunk of content) {
       nar.write(chunk);
       context.progress(chunk.length);
     }
@@ -86,6 +99,83 @@ async function restore(params: RestoreParams, context: JobContext): Promise<Rest
   } finally {
     restorer.close();
   }
+}
+
+async function* applyDelta(
+  delta: AsyncIterable<Uint8Array>,
+  base: string,
+  maxSize = Infinity,
+): AsyncGenerator<Uint8Array> {
+  const decoder = new DeltaDecoder(readArchive(base));
+  try {
+    let size = 0;
+    for await (const piece of delta) {
+      for (const chunk of decoder.write(piece)) {
+        size += chunk.length;
+        if (size > maxSize) throw codecTooLarge('delta', `more than the ${maxSize} bytes expected came out`);
+        yield chunk;
+      }
+    }
+    decoder.end();
+  } finally {
+    decoder.close();
+  }
+}
+
+/** The archive of what is on disk, whole: deltas need all of their base at once. */
+function readArchive(path: string): Buffer {
+  const chunks: Buffer[] = [];
+  for (const chunk of dumpNar(path)) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks);
+}
+
+/** Restores the archives of one answer; one that is not right leaves the others alone. */
+async function restoreMany(
+  { items, fsync }: RestoreManyParams,
+  context: JobContext,
+): Promise<RestoreManyResult> {
+  const outcomes: ManyOutcome[] = [];
+  const reader = new FrameReader((kind, bytes) => {
+    const item = items[outcomes.length];
+    if (item === undefined) return;
+    outcomes.push({ fileSize: bytes.length, error: restoreOne(item, { kind, bytes, fsync }) });
+  });
+  for await (const chunk of context.input) {
+    reader.write(chunk);
+    await context.breathe();
+  }
+  reader.end();
+  return { outcomes };
+}
+
+interface ReceivedFrame {
+  readonly kind: FrameKind;
+  readonly bytes: Uint8Array;
+  readonly fsync: boolean;
+}
+
+function restoreOne(item: ManyItem, { kind, bytes, fsync }: ReceivedFrame): ManyOutcome['error'] {
+  const restorer = new NarRestorer(item.target, { canonical: true, fsync });
+  let codec: StepCodec | undefined;
+  try {
+    codec = openFrame(kind, item);
+    const nar = new NarDigest([], restorer);
+    for (const chunk of codec.write(bytes)) nar.write(chunk);
+    for (const chunk of codec.end()) nar.write(chunk);
+    nar.finish(item);
+    return undefined;
+  } catch (error) {
+    return imageError(error);
+  } finally {
+    codec?.close();
+    restorer.close();
+  }
+}
+
+function openFrame(kind: FrameKind, { base }: ManyItem): StepCodec {
+  if (kind === 'archive') return new ZstdDecoder();
+  if (kind === 'delta' && base !== undefined) return new DeltaDecoder(readArchive(base));
+  throw new LarderError('cache-file-missing', 'the cache does not have this archive');
 }
 
 async function dump(params: DumpParams, context: JobContext): Promise<DumpResult> {

@@ -5,6 +5,7 @@ import type { HashResult, NarJobs } from './nar-work-jobs.js';
 import { writeFrames } from './seekable-zstd-frames.js';
 import { FRAME_SIZE } from './seekable-zstd-writer.js';
 import { WorkerPool, type WorkerPoolOptions } from './worker-pool.js';
+import { restoreError } from './worker-protocol.js';
 
 export interface NarJobOptions {
   /** Hears of bytes of the uncompressed archive that were dealt with since the last call. */
@@ -62,6 +63,25 @@ export interface RestoreNarOptions extends ExpectedNarOptions {
   readonly canonical?: boolean;
   /** Flush each file; false by default, for whoever syncs the file system once for many. */
   readonly fsync?: boolean;
+  /** The source is a delta (see delta) to the archive of what is at this path; `compression` does not matter then. */
+  readonly base?: string;
+}
+
+/** One of the archives of an answer of many (archive-frames), in their order. */
+export interface RestoreItem {
+  /** Where to; must not exist. */
+  readonly target: string;
+  readonly narHash: Hash;
+  readonly narSize: number;
+  /** What a delta is to, if one was asked for. */
+  readonly base?: string;
+}
+
+export interface RestoredItem {
+  /** Bytes that came for it. */
+  readonly fileSize: number;
+  /** Why it is not there: what is at its target is then to be removed. */
+  readonly error: Error | undefined;
 }
 
 export interface RestoredNar {
@@ -145,11 +165,40 @@ export class NarWork {
     const { compression, target, canonical = true, fsync = false, narHash, narSize, windowLogMax } = options;
     const job = this.#pool.run(
       'restore',
-      { compression, target, canonical, fsync, narSize, windowLogMax, narHash: narHash?.bytes },
+      {
+        compression,
+        target,
+        canonical,
+        fsync,
+        narSize,
+        windowLogMax,
+        narHash: narHash?.bytes,
+        base: options.base,
+      },
       { input: source, signal: options.signal, onProgress: options.onBytes },
     );
     const { fileSize, ...raw } = await job.result;
     return { narHash: new Hash('sha256', raw.narHash), narSize: raw.narSize, fileSize };
+  }
+
+  /**
+   * Restores many small archives from one answer (archive-frames), each verified; gives what became of those that came,
+   * in order. Fails when the answer itself is broken.
+   */
+  async restoreMany(
+    source: AsyncIterable<Uint8Array>,
+    items: readonly RestoreItem[],
+    { fsync = false, signal }: { readonly fsync?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<RestoredItem[]> {
+    const params = {
+      items: items.map(({ narHash, ...item }) => ({ ...item, base: item.base, narHash: narHash.bytes })),
+      fsync,
+    };
+    const { outcomes } = await this.#pool.run('restoreMany', params, { input: source, signal }).result;
+    return outcomes.map(({ fileSize, error }) => ({
+      fileSize,
+      error: error === undefined ? undefined : restoreError(error),
+    }));
   }
 
   /**

@@ -219,46 +219,46 @@ export function parseErrorBody(value: unknown): ErrorBody['error'] | undefined {
   return error as ErrorBody['error'];
 }
 
-type JsonObject = Readonly<Record<string, unknown>>;
+export type JsonObject = Readonly<Record<string, unknown>>;
 
-function malformed(field: string, expected: string): LarderError<'upload-malformed'> {
+export function malformed(field: string, expected: string): LarderError<'upload-malformed'> {
   return new LarderError('upload-malformed', `upload API: ${field} must be ${expected}`, {
     fields: { field, expected },
   });
 }
 
-function isAbsent(value: unknown): value is undefined | null {
+export function isAbsent(value: unknown): value is undefined | null {
   return value === undefined || value === null;
 }
 
-function asObject(value: unknown, field: string): JsonObject {
+export function asObject(value: unknown, field: string): JsonObject {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw malformed(field, 'a JSON object');
   return value as JsonObject;
 }
 
-function asArray(value: unknown, field: string): readonly unknown[] {
+export function asArray(value: unknown, field: string): readonly unknown[] {
   if (!Array.isArray(value)) throw malformed(field, 'an array');
   return value;
 }
 
-function asString(value: unknown, field: string): string {
+export function asString(value: unknown, field: string): string {
   if (typeof value !== 'string') throw malformed(field, 'a string');
   return value;
 }
 
 /** Sizes and counts: JSON numbers are doubles, so anything beyond 2^53 would already be another number. */
-function asSize(value: unknown, field: string): number {
+export function asSize(value: unknown, field: string): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0)
     throw malformed(field, 'a whole number, zero or more');
   return value;
 }
 
-function strings(value: unknown, field: string): readonly string[] {
+export function strings(value: unknown, field: string): readonly string[] {
   return asArray(value, field).map((entry, index) => asString(entry, `${field}[${index}]`));
 }
 
-function batch<T>(items: readonly T[], field: string): readonly T[] {
+export function batch<T>(items: readonly T[], field: string): readonly T[] {
   if (items.length > MAX_BATCH_PATHS) throw malformed(field, `at most ${MAX_BATCH_PATHS} long`);
   return items;
 }

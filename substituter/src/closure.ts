@@ -1,12 +1,13 @@
 import { LarderError } from '@larder/signing/errors';
 import { type PathInfo, sortByReferences } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
+import { ClosureWalkHint } from './binary-cache/narinfo-walk.js';
 import type { FoundPath } from './source-set.js';
 import type { ReadOptions } from './store.js';
 
 export interface ClosureOptions extends ReadOptions {
-  /** Finds one path; many are asked for at a time. */
-  readonly find: (path: StorePath) => Promise<FoundPath | undefined>;
+  /** Finds one path; many are asked for at a time, all as parts of one walk. */
+  readonly find: (path: StorePath, walk: ClosureWalkHint) => Promise<FoundPath | undefined>;
   /** Of these paths, those to follow: the others are where they should be, with all they refer to. */
   readonly filter: (paths: readonly StorePath[]) => Promise<ReadonlySet<StorePath>>;
   /** Whether to go on to references. */
@@ -14,6 +15,8 @@ export interface ClosureOptions extends ReadOptions {
   /** Queries under way at a time. */
   readonly concurrency: number;
   readonly onFound?: (found: FoundPath) => void;
+  /** Of a walk that this one goes on with; else it is one by itself, and what is asked is asked anew. */
+  readonly walk?: ClosureWalkHint;
 }
 
 /**
@@ -37,6 +40,7 @@ class ClosureWalk {
   readonly #options: ClosureOptions;
   readonly #seen = new Set<StorePath>();
   readonly #queue: StorePath[] = [];
+  readonly #hint: ClosureWalkHint;
   #running = 0;
   #filtering = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -44,6 +48,7 @@ class ClosureWalk {
 
   constructor(options: ClosureOptions) {
     this.#options = options;
+    this.#hint = options.walk ?? new ClosureWalkHint();
   }
 
   async run(roots: readonly StorePath[]): Promise<void> {
@@ -104,7 +109,7 @@ class ClosureWalk {
 
   async #look(path: StorePath): Promise<readonly StorePath[]> {
     this.#options.signal?.throwIfAborted();
-    const found = await this.#options.find(path);
+    const found = await this.#options.find(path, this.#hint);
     if (found === undefined) {
       throw new LarderError('path-not-found', `no source has ${path}`, { fields: { path } });
     }

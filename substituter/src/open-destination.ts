@@ -26,6 +26,8 @@ export interface DestinationOptions {
   readonly requireSignatures?: boolean;
   /** Has a store behind a daemon fetch from its own caches what they have, rather than have it sent. */
   readonly substitute?: boolean;
+  /** Keys that sign what is put into a cache, beside those its URI names. */
+  readonly secretKeys?: readonly SecretKey[];
 }
 
 /**
@@ -36,7 +38,7 @@ export interface DestinationOptions {
 export async function openDestination(
   text: string,
   context: OpenContext,
-  { requireSignatures = true, substitute = false }: DestinationOptions = {},
+  { requireSignatures = true, substitute = false, secretKeys = [] }: DestinationOptions = {},
 ): Promise<Destination> {
   const uri = parseStoreUri(text);
   if (!isCacheUri(uri)) {
@@ -47,14 +49,16 @@ export async function openDestination(
       ? new DaemonDestination(store, { checksTrust, substitute })
       : new LocalDestination(store, { work: context.work, checksTrust });
   }
-  const larder = uri.kind === 'http' ? await openLarderPublisher(uri, context) : undefined;
-  return larder ?? openCachePublisher(uri, context);
+  const keys = [...(await readSecretKeys(uri)), ...secretKeys];
+  const larder = uri.kind === 'http' ? await openLarderPublisher(uri, context, keys) : undefined;
+  return larder ?? openCachePublisher(uri, context, keys);
 }
 
 /** The destination behind a URL if that is a cache of a Larder server. */
 export async function openLarderPublisher(
   uri: Extract<CacheUri, { readonly kind: 'http' }>,
   context: OpenContext,
+  secretKeys: readonly SecretKey[] = [],
 ): Promise<LarderPublisher | undefined> {
   const cache = await describeLarderCache(uri.url, context.http);
   if (cache === undefined) return undefined;
@@ -65,16 +69,21 @@ export async function openLarderPublisher(
     // No compressor is as fast as a connection that does not leave the machine.
     compression: compressionParameter(uri) ?? (isLoopback(uri.url) ? 'none' : 'zstd'),
     level: countParameter(uri, 'compression-level'),
+    secretKeys,
   });
 }
 
-async function openCachePublisher(uri: CacheUri, context: OpenContext): Promise<CachePublisher> {
+async function openCachePublisher(
+  uri: CacheUri,
+  context: OpenContext,
+  secretKeys: readonly SecretKey[],
+): Promise<CachePublisher> {
   return new CachePublisher(await openCacheFiles(uri, context), {
     work: context.work,
     storeDir: cacheStoreDir(uri, context.settings),
     compression: compressionParameter(uri) ?? 'zstd',
     level: countParameter(uri, 'compression-level'),
-    secretKeys: await readSecretKeys(uri),
+    secretKeys,
     writeListing: flagParameter(uri, 'write-nar-listing') ?? false,
     queries: queriesAtOnce,
   });

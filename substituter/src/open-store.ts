@@ -14,7 +14,8 @@ import type { SshTarget } from './daemon/ssh-target.js';
 import { SshTransport } from './daemon/ssh-transport.js';
 import type { HttpClient } from './http/http-client.js';
 import { findStoreLayout, isWritable } from './local-store/layout.js';
-import { LocalStore, type LocalStoreOptions, localStoreOptions } from './local-store/local-store.js';
+import { LocalStore } from './local-store/local-store.js';
+import { type LocalStoreOptions, localStoreOptions } from './local-store/local-store-options.js';
 import type { Settings } from './settings/settings.js';
 import { countParameter, flagParameter, formatStoreUri, parseStoreUri, type StoreUri } from './store-uri.js';
 

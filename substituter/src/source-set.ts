@@ -2,12 +2,15 @@ import { LarderError } from '@larder/signing/errors';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import { BinaryCache } from './binary-cache/binary-cache.js';
+import type { PlannedDelta } from './copy/delta-plan.js';
 import type { PathSource, ReadOptions } from './store.js';
 
 /** A path's details with the source that has it. */
 export interface FoundPath {
   readonly info: PathInfo;
   readonly source: PathSource;
+  /** A shorter way to it that may be tried first. */
+  readonly delta?: PlannedDelta;
 }
 
 export interface SourceSetOptions {

@@ -1,9 +1,12 @@
 import type { Compression } from '@larder/signing/compression';
 import type { PathInfo, ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
+import type { ClosureWalkHint } from './binary-cache/narinfo-walk.js';
 
 export interface ReadOptions {
   readonly signal?: AbortSignal;
+  /** The walk over a closure that this question is a part of: a cache may answer for the whole at once. */
+  readonly walk?: ClosureWalkHint;
 }
 
 /** A path's NAR in the form its source keeps it. */

@@ -93,6 +93,28 @@ function impliedInputs(flake: Attrs): string[] {
   return (formals?.list ?? []).map((formal) => symbolName(formal.name)).filter((name) => name !== 'self');
 }
 
+/** A declaration that replaces one further in; what it follows is seen from the flake at `base`. */
+interface Override {
+  readonly declaration: DeclaredInput;
+  readonly base: readonly string[];
+}
+
+type Overrides = ReadonlyMap<string, Override>;
+
+/** Where a flake is among the inputs, and what a lock file says of it. */
+interface Place {
+  /** Its own path from the root. */
+  readonly path: readonly string[];
+  readonly known: LockFile | undefined;
+  /** The flake's node in that lock file. */
+  readonly at: string;
+  /** The path of the flake the lock file belongs to, from which the paths in it are seen. */
+  readonly lockPath: readonly string[];
+}
+
+const overridesOf = (declaration: DeclaredInput, base: readonly string[]): [string, Override][] =>
+  [...declaration.overrides].map(([name, each]) => [name, { declaration: each, base }]);
+
 /** Makes or completes a lock file in memory, fetching what it does not have. */
 class Locker {
   readonly nodes: Record<string, LockNode> = {};
@@ -102,20 +124,14 @@ class Locker {
     for (let i = 2; ; i++) if (this.nodes[`${name}_${i}`] === undefined) return `${name}_${i}`;
   }
 
-  /** Adds a flake's node; `known` is its lock file, of which `at` is its node there. */
+  /** Adds the node of an input, and the inputs of the flake it is. */
   add(
     name: string,
-    flake: Attrs | undefined,
-    place: {
-      readonly node: LockNode;
-      readonly known: LockFile | undefined;
-      readonly at: string;
-      readonly path: readonly string[];
-    },
-    overrides: ReadonlyMap<string, DeclaredInput>,
+    { node, flake, place }: { node: LockNode; flake: Attrs | undefined; place: Place },
+    overrides: Overrides,
   ): string {
     const key = this.unique(name);
-    this.nodes[key] = place.node;
+    this.nodes[key] = node;
     if (flake === undefined) return key;
     const declared = readInputs(flake.get(intern('inputs')) ?? null);
     for (const implied of impliedInputs(flake)) {
@@ -130,38 +146,63 @@ class Locker {
     }
     const inputs: Record<string, string | readonly string[]> = {};
     for (const [input, declaration] of declared) {
-      const effective = overrides.get(input) ?? declaration;
-      inputs[input] = this.addInput(input, effective, place);
+      inputs[input] = this.addInput(input, { declaration, override: overrides.get(input) }, place);
     }
-    this.nodes[key] = { ...place.node, ...(Object.keys(inputs).length === 0 ? {} : { inputs }) };
+    this.nodes[key] = { ...node, ...(Object.keys(inputs).length === 0 ? {} : { inputs }) };
     return key;
   }
 
   private addInput(
     input: string,
-    declaration: DeclaredInput,
-    place: { readonly known: LockFile | undefined; readonly at: string; readonly path: readonly string[] },
+    { declaration, override }: { declaration: DeclaredInput; override: Override | undefined },
+    place: Place,
   ): string | readonly string[] {
-    if (declaration.follows !== undefined) return [...place.path, ...declaration.follows];
-    const locked = place.known?.nodes[place.at]?.inputs?.[input];
-    if (typeof locked === 'string') return this.copyLocked(place.known!, locked, place.path);
-    if (Array.isArray(locked)) return [...place.path, ...(locked as readonly string[])];
-    const ref = declaration.ref ?? parseFlakeRef(input)!;
+    const replaced = override?.declaration;
+    if (replaced?.follows !== undefined) return [...override!.base, ...replaced.follows];
+    if (replaced?.ref === undefined && declaration.follows !== undefined) {
+      return [...place.path, ...declaration.follows];
+    }
+    const nested: Overrides = new Map([
+      ...overridesOf(declaration, place.path),
+      ...(override === undefined ? [] : overridesOf(override.declaration, override.base)),
+    ]);
+    const locked = replaced?.ref === undefined ? place.known?.nodes[place.at]?.inputs?.[input] : undefined;
+    if (Array.isArray(locked)) return [...place.lockPath, ...(locked as readonly string[])];
+    const isFlake = replaced?.ref === undefined ? declaration.isFlake : replaced.isFlake;
+    if (typeof locked === 'string') {
+      if (nested.size === 0) return this.copyLocked(place.known!, locked, place.lockPath);
+      const node = place.known!.nodes[locked]!;
+      return this.fetch(input, node.locked!, { node, isFlake, place: { ...place, at: locked } }, nested);
+    }
+    const ref = replaced?.ref ?? declaration.ref ?? parseFlakeRef(input)!;
+    return this.fetch(input, ref, { node: undefined, isFlake, place }, nested);
+  }
+
+  /** Fetches an input and adds it; `node` if a lock file has one for it, whose place that is. */
+  private fetch(
+    input: string,
+    ref: FlakeRef,
+    found: { node: LockNode | undefined; isFlake: boolean; place: Place },
+    nested: Overrides,
+  ): string {
     const tree = machine.host.fetchTree(fetchInputOf(ref));
-    const directory = `${machine.host.storeDir}/${tree.storePath}${ref['dir'] === undefined ? '' : `/${String(ref['dir'])}`}`;
-    const node: LockNode = {
-      locked: {
-        ...fetchInputOf(ref),
-        ...tree.attrs,
-        ...(ref['dir'] === undefined ? {} : { dir: ref['dir'] }),
-      },
+    const inside = ref['dir'] === undefined ? '' : `/${String(ref['dir'])}`;
+    const directory = `${machine.host.storeDir}/${tree.storePath}${inside}`;
+    const node = found.node ?? {
+      locked: { ...fetchInputOf(ref), ...tree.attrs, ...(inside === '' ? {} : { dir: ref['dir']! }) },
       original: ref,
-      ...(declaration.isFlake ? {} : { flake: false }),
+      ...(found.isFlake ? {} : { flake: false }),
     };
-    const flake = declaration.isFlake ? importFlake(directory) : undefined;
-    const known = declaration.isFlake ? readLockFile(directory) : undefined;
-    const path = [...place.path, input];
-    return this.add(input, flake, { node, known, at: known?.root ?? '', path }, declaration.overrides);
+    const path = [...found.place.path, input];
+    if (!found.isFlake) {
+      return this.add(input, { node, flake: undefined, place: { ...found.place, path } }, nested);
+    }
+    const flake = importFlake(directory);
+    if (found.node !== undefined)
+      return this.add(input, { node, flake, place: { ...found.place, path } }, nested);
+    const known = readLockFile(directory);
+    const place: Place = { path, known, at: known?.root ?? '', lockPath: path };
+    return this.add(input, { node, flake, place }, nested);
   }
 
   /** Copies a node of another lock file, and all below it. */
@@ -222,6 +263,7 @@ export function lockFlake(directory: string, flake: Attrs): LockFile {
     );
   }
   const locker = new Locker();
-  const root = locker.add('root', flake, { node: {}, known, at: known?.root ?? '', path: [] }, new Map());
+  const place: Place = { path: [], known, at: known?.root ?? '', lockPath: [] };
+  const root = locker.add('root', { node: {}, flake, place }, new Map());
   return { nodes: locker.nodes, root };
 }

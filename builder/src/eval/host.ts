@@ -81,6 +81,10 @@ export interface Host {
     /** Expected SHA-256 in any notation: of the file, or of the unpacked tree's NAR. */
     readonly sha256: string | undefined;
   }): string;
+  /** Copies a store path with all it refers to from a binary cache, if it is not valid yet. */
+  fetchClosure(request: { readonly fromStore: string; readonly path: string }): {
+    readonly contentAddressed: boolean;
+  };
   /** Fetches a source tree: path, git, tarball, file, github and kin. */
   fetchTree(input: FetchInput): FetchedTree;
 }

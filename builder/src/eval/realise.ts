@@ -1,6 +1,7 @@
-import { computeHash } from '@larder/signing/hash';
+import { formatBase32 } from '@larder/signing/base32';
+import { compressHash, computeHash, type Hash } from '@larder/signing/hash';
 import { coerceToPath } from './coerce.js';
-import { type Context, ContextCollector, parseContextElement } from './context.js';
+import { type Context, ContextCollector, type ContextElement, parseContextElement } from './context.js';
 import { NixError, traced } from './errors.js';
 import { machine } from './machine.js';
 import { canonicalPath } from './parser.js';
@@ -9,10 +10,23 @@ import type { Slot } from './values.js';
 
 /** What stands in a string for an output whose path only a build can tell. */
 export function downstreamPlaceholder(drv: string, output: string): string {
-  const name = drv.slice(33).replace(/\.drv$/, '');
+  return placeholderOf({ kind: 'opaque', path: drv }, output);
+}
+
+/** The same where the derivation itself may be one that only a build can tell. */
+export function placeholderOf(drv: ContextElement, output: string): string {
+  return `/${placeholderHash(drv, output).format('nix32', { prefix: false })}`;
+}
+
+function placeholderHash(drv: ContextElement, output: string): Hash {
+  if (drv.kind === 'built') {
+    const inner = compressHash(placeholderHash(parseContextElement(drv.drv), drv.output).bytes, 20);
+    return computeHash('sha256', `nix-computed-output:${formatBase32(inner)}:${output}`);
+  }
+  const path = drv.kind === 'opaque' ? drv.path : drv.drv;
+  const name = path.slice(33).replace(/\.drv$/, '');
   const outputName = output === 'out' ? name : `${name}-${output}`;
-  const text = `nix-upstream-output:${drv.slice(0, 32)}:${outputName}`;
-  return `/${computeHash('sha256', text).format('nix32', { prefix: false })}`;
+  return computeHash('sha256', `nix-upstream-output:${path.slice(0, 32)}:${outputName}`);
 }
 
 /**

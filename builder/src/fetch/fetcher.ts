@@ -15,6 +15,7 @@ import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { FetchedTree, FetchInput } from '../eval/host.js';
 import { fetchGitTree } from './git.js';
 import { forgeArchive, inputFromUrl } from './inputs.js';
+import { fetchMercurialTree } from './mercurial.js';
 import { resolveIndirect } from './registry.js';
 import { singleDirectory, unpackTar } from './unpack.js';
 
@@ -88,6 +89,11 @@ export class Fetcher {
         return withTemporaryDirectory(async (directory) => {
           const { tree, attrs } = await fetchGitTree(input, directory, this.options.cacheDir);
           return this.describe(tree, { ...input, ...attrs, type: 'git' });
+        });
+      case 'hg':
+        return withTemporaryDirectory(async (directory) => {
+          const { tree, attrs } = await fetchMercurialTree(input, directory, this.options.cacheDir);
+          return this.describe(tree, { ...input, ...attrs, type: 'hg' });
         });
       case 'tarball':
       case 'file':

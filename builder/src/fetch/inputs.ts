@@ -37,7 +37,11 @@ export async function forgeArchive(input: FetchInput): Promise<{ url: string; re
       const api = server === 'github.com' ? 'https://api.github.com' : `https://${server}/api/v3`;
       const rev =
         given ?? ((await fetchJson(`${api}/repos/${owner}/${repo}/commits/${ref}`)) as { sha: string }).sha;
-      return { url: `https://${server}/${owner}/${repo}/archive/${rev}.tar.gz`, rev };
+      const archive =
+        server === 'github.com'
+          ? `https://${server}/${owner}/${repo}/archive/${rev}.tar.gz`
+          : `${api}/repos/${owner}/${repo}/tarball/${rev}`;
+      return { url: archive, rev };
     }
     case 'gitlab': {
       const server = host ?? 'gitlab.com';

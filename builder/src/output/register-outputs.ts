@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, renameSync, type Stats } from 'node:fs';
+import { lstatSync, type Stats } from 'node:fs';
 import { makeContentAddressedPath, outputPathName } from '@larder/signing/content-address';
 import { type DerivationOutput, derivationOutputPath } from '@larder/signing/derivation';
 import type { HashAlgorithm } from '@larder/signing/hash';
@@ -10,7 +10,9 @@ import { lockPath } from '@larder/substituter/local-store/file-lock';
 import { BuildFailure, type BuildFailureCode } from '../build-failure.js';
 import type { BuildContext, BuildJob } from '../build-job.js';
 import { canonicalizeTree } from './canonical-metadata.js';
+import { compareOutputs } from './compare-outputs.js';
 import { hashModuloSelf, type InspectedOutput, inspectOutput } from './inspect-output.js';
+import { moveTree } from './move-tree.js';
 import { checkOutputs } from './output-checks.js';
 import { rewriteTree } from './rewrite-tree.js';
 import { sortOutputs } from './sort-outputs.js';
@@ -68,8 +70,10 @@ class OutputRegistration {
       this.#place(output, info.storePath);
       infos.set(output.name, info);
     }
-    if (this.#job.mode === 'check') await this.#compare(found, infos);
-    else await this.#register(found, infos);
+    if (this.#job.mode === 'check') {
+      const rebuilt = found.map(({ name, file }) => ({ file, info: infos.get(name)! }));
+      await compareOutputs(this.#context, this.#job, rebuilt);
+    } else await this.#register(found, infos);
     if (this.#mismatch !== undefined) throw this.#mismatch;
     return this.#final;
   }
@@ -277,6 +281,7 @@ class OutputRegistration {
     if (file === target || (await store.queryValidPaths([path])).has(path)) return;
     await deleteTree(target);
     moveTree(file, target);
+    await store.optimiseNew(path);
   }
 
   async #check(infos: ReadonlyMap<string, ValidPathInfo>): Promise<void> {
@@ -287,37 +292,6 @@ class OutputRegistration {
         derivation: this.#job.path,
         cause: error,
       });
-    }
-  }
-
-  /** For a second build: the outputs must be what is in the store. */
-  async #compare(found: readonly FoundOutput[], infos: ReadonlyMap<string, ValidPathInfo>): Promise<void> {
-    const { store, settings } = this.#context;
-    for (const { name, file } of found) {
-      const info = infos.get(name)!;
-      const old = await store.queryPathInfo(info.storePath);
-      if (old === undefined) continue;
-      if (old.narHash.equals(info.narHash)) {
-        // Verified by building it: from now on it is trusted as built here.
-        if (old.ultimate !== true)
-          store.register([{ ...signPathInfo(old, settings.secretKeys, store.storeDir), ultimate: true }]);
-        continue;
-      }
-      const kept = `${store.realPath(info.storePath)}.check`;
-      if (settings.keepFailed) {
-        await deleteTree(kept);
-        moveTree(file, kept);
-      }
-      const differs = `output '${store.realPath(info.storePath)}' differs${settings.keepFailed ? ` from '${kept}'` : ''}`;
-      const derivation = store.storeDir.format(this.#job.path);
-      throw new BuildFailure(
-        'not-deterministic',
-        `derivation '${derivation}' may not be deterministic: ${differs}`,
-        {
-          derivation: this.#job.path,
-          path: info.storePath,
-        },
-      );
     }
   }
 
@@ -343,13 +317,4 @@ class OutputRegistration {
       cause,
     });
   }
-}
-
-/** Renames; a directory that is not ours as root must be writable for that. */
-function moveTree(from: string, to: string): void {
-  const status = lstatSync(from);
-  const unlock = process.geteuid?.() !== 0 && status.isDirectory() && (status.mode & 0o200) === 0;
-  if (unlock) chmodSync(from, (status.mode & 0o7777) | 0o200);
-  renameSync(from, to);
-  if (unlock) chmodSync(to, status.mode & 0o7777);
 }

@@ -1,27 +1,8 @@
-import { createReadStream, existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { StorePath } from '@larder/signing/store-path';
+import { buildLogPath } from '@larder/substituter/local-store/build-logs';
 import { Bzip2Encoder } from './bzip2-encoder.js';
-
-/** Where Nix keeps the log of a derivation's build, without the ending of a compressed one. */
-export function buildLogPath(logDir: string, derivation: StorePath): string {
-  return `${logDir}/drvs/${derivation.slice(0, 2)}/${derivation.slice(2)}`;
-}
-
-/** The log of a build on this machine, compressed or not, or `undefined` when there is none. */
-export function findBuildLog(
-  logDir: string,
-  derivation: StorePath,
-): { readonly path: string; readonly compressed: boolean } | undefined {
-  const path = buildLogPath(logDir, derivation);
-  if (existsSync(`${path}.bz2`)) return { path: `${path}.bz2`, compressed: true };
-  return existsSync(path) ? { path, compressed: false } : undefined;
-}
-
-export function openBuildLog(path: string): AsyncIterable<Uint8Array> {
-  return createReadStream(path);
-}
 
 /** Writes a log as its build prints it. Writes are in order; the first failure is thrown at the end. */
 export class BuildLogWriter {

@@ -3,9 +3,10 @@ import type { NarInfo } from '@larder/signing/narinfo';
 import type { StorePath } from '@larder/signing/store-path';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { FoundPath } from '@larder/substituter/source-set';
-import { queryInitialOutputs } from '../build-job.js';
 import { DerivationOptions } from '../derivation/derivation-options.js';
 import { readDerivation } from '../derivation/read-derivation.js';
+import type { OutputKnowledge } from './output-knowledge.js';
+import type { RealisationSource } from './realisation-source.js';
 import type { Substituter } from './substituter.js';
 import { type Target, targetKey } from './targets.js';
 
@@ -22,31 +23,35 @@ export interface Plan {
   readonly unpackedSize: number;
 }
 
+/** What a plan is made with. */
+export interface PlanMeans {
+  readonly store: LocalStore;
+  readonly knowledge: OutputKnowledge;
+  readonly substituter: Substituter | undefined;
+  readonly realisations: RealisationSource | undefined;
+}
+
 /**
  * Finds out what there is to do, from the targets down: what a cache has is not looked behind. All that can be
  * asked at a time is.
  */
-export async function makePlan(
-  targets: readonly Target[],
-  store: LocalStore,
-  substituter: Substituter | undefined,
-): Promise<Plan> {
-  const planner = new Planner(store, substituter);
+export async function makePlan(targets: readonly Target[], means: PlanMeans): Promise<Plan> {
+  const planner = new Planner(means);
   await Promise.all(targets.map((target) => planner.add(target)));
   return planner.plan();
 }
 
 class Planner {
+  readonly #means: PlanMeans;
   readonly #store: LocalStore;
-  readonly #substituter: Substituter | undefined;
   readonly #seen = new Set<string>();
   readonly #build = new Map<StorePath, Derivation>();
   readonly #fetch = new Map<StorePath, FoundPath>();
   readonly #unknown = new Set<StorePath>();
 
-  constructor(store: LocalStore, substituter: Substituter | undefined) {
-    this.#store = store;
-    this.#substituter = substituter;
+  constructor(means: PlanMeans) {
+    this.#means = means;
+    this.#store = means.store;
   }
 
   async add(target: Target): Promise<void> {
@@ -82,16 +87,26 @@ class Planner {
       return;
     }
     const derivation = readDerivation(this.#store, path);
-    const known = await queryInitialOutputs(derivation, this.#store);
+    const known = await this.#means.knowledge.query(path, derivation);
     const wanted = [...known].filter(([name]) => outputs === undefined || outputs.includes(name));
     if (wanted.every(([, { valid }]) => valid)) return;
     const invalid = wanted.flatMap(([, { path: output, valid }]) =>
       valid || output === undefined ? [] : [output],
     );
-    const allKnown = wanted.every(([, output]) => output.path !== undefined);
-    const mayFetch = allKnown && new DerivationOptions(derivation).allowsSubstitutes;
-    if (mayFetch && (await this.#canFetch(invalid))) return;
+    const unknown = wanted.filter(([, output]) => output.path === undefined).map(([name]) => name);
+    const found = unknown.length === 0 ? [] : await this.#findRealised(path, unknown);
+    const mayFetch = found !== undefined && new DerivationOptions(derivation).allowsSubstitutes;
+    if (mayFetch && (await this.#canFetch([...invalid, ...found]))) return;
     await this.#mustBuild(path, derivation);
+  }
+
+  /** What outputs came out as whose paths only a build gives, as far as caches tell. */
+  async #findRealised(path: StorePath, names: readonly string[]): Promise<StorePath[] | undefined> {
+    const { knowledge, realisations } = this.#means;
+    const ids = knowledge.ids(path);
+    if (ids === undefined || realisations === undefined) return undefined;
+    const found = await realisations.findAll(names.map((name) => ids.get(name)!));
+    return found?.map(({ outPath }) => outPath);
   }
 
   async #mustBuild(path: StorePath, derivation: Derivation): Promise<void> {
@@ -103,7 +118,7 @@ class Planner {
   }
 
   async #canFetch(paths: readonly StorePath[]): Promise<boolean> {
-    const closure = await this.#substituter?.queryClosure(paths);
+    const closure = await this.#means.substituter?.queryClosure(paths);
     if (closure === undefined) return false;
     for (const found of closure) this.#fetch.set(found.info.storePath, found);
     return true;

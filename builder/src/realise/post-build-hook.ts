@@ -27,6 +27,8 @@ export async function runPostBuildHook(context: BuildContext, options: PostBuild
       ...hostEnvironment,
       DRV_PATH: store.storeDir.format(options.derivation),
       OUT_PATHS: outputs.join(' '),
+      // Nix hands all its settings over; what a hook cannot find out otherwise is which store this is.
+      NIX_CONFIG: `${hostEnvironment.NIX_CONFIG ?? ''}\nstore = ${store.uri}\n`,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
     signal: options.signal,

@@ -1,29 +1,27 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { derivationOutputPath } from '@larder/signing/derivation';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
-import { deleteTree } from '@larder/substituter/local-store/delete-tree';
 import { BuildFailure } from '../build-failure.js';
-import {
-  type BuildContext,
-  type BuildJob,
-  type BuildMode,
-  type InitialOutput,
-  queryInitialOutputs,
-} from '../build-job.js';
+import type { BuildContext, BuildJob, BuildMode, InitialOutput } from '../build-job.js';
+import { isFixed } from '../derivation/build-environment.js';
 import { DerivationOptions } from '../derivation/derivation-options.js';
+import { mustResolve, requireFeatures } from '../derivation/known-paths.js';
 import { readDerivation } from '../derivation/read-derivation.js';
-import { runBuild } from '../run-build.js';
 import type { BuildListener } from './build-event.js';
-import { tryOutputLocks } from './output-locks.js';
-import { runPostBuildHook } from './post-build-hook.js';
-import { Slots } from './slots.js';
+import { BuildQueue } from './build-queue.js';
+import { noteRealisations } from './note-realisations.js';
+import type { OutputKnowledge } from './output-knowledge.js';
+import type { RealisationSource } from './realisation-source.js';
+import { type InputOutputs, resolveDerivation } from './resolve-derivation.js';
 import type { Substituter } from './substituter.js';
 import { type Target, targetKey } from './targets.js';
 
 export interface RealiserOptions {
   /** Absent when nothing may be fetched. */
   readonly substituter?: Substituter;
+  /** Absent when nothing may be fetched, or no output is known by its contents. */
+  readonly realisations?: RealisationSource;
+  readonly knowledge: OutputKnowledge;
   /** `check` builds the targets themselves again, and compares. */
   readonly mode: BuildMode;
   readonly onEvent: BuildListener;
@@ -36,10 +34,6 @@ export interface RealiserOptions {
 /** Output paths by output name. */
 export type RealisedOutputs = ReadonlyMap<string, StorePath>;
 
-/** How often a build that another process has under way is looked at, in milliseconds: soon at first, then seldom. */
-const firstPoll = 20;
-const slowestPoll = 1000;
-
 /**
  * Makes paths valid: from caches where they have them, else by building, several builds at a time. Each path is
  * fetched and each derivation built once however often it is asked for.
@@ -47,24 +41,25 @@ const slowestPoll = 1000;
 export class Realiser {
   readonly #context: BuildContext;
   readonly #options: RealiserOptions;
-  readonly #slots: Slots;
+  readonly #builds: BuildQueue;
+  readonly #knowledge: OutputKnowledge;
   readonly #abort: AbortController;
   readonly #signal: AbortSignal;
   readonly #goals = new Map<string, Promise<RealisedOutputs>>();
   readonly #paths = new Map<StorePath, Promise<void>>();
-  readonly #failures: BuildFailure[] = [];
 
   constructor(context: BuildContext, options: RealiserOptions) {
     this.#context = context;
     this.#options = options;
-    this.#slots = new Slots(Math.max(1, context.settings.maxJobs));
+    this.#builds = new BuildQueue(context, options);
+    this.#knowledge = options.knowledge;
     this.#abort = options.abort;
     this.#signal = options.signal;
   }
 
   /** Builds that failed, in the order they did. */
   get failures(): readonly BuildFailure[] {
-    return this.#failures;
+    return this.#builds.failures;
   }
 
   /**
@@ -124,32 +119,72 @@ export class Realiser {
     outputs: readonly string[] | undefined,
     mode: BuildMode,
   ): Promise<RealisedOutputs> {
-    const { store, settings } = this.#context;
+    const { store } = this.#context;
     await this.#path(path);
     const derivation = readDerivation(store, path);
+    requireFeatures(path, derivation, this.#knowledge);
     // Rooted first and looked at then: what is valid now stays so.
     await store.addTempRoots(
       [...derivation.outputs.keys()].flatMap(
         (name) => derivationOutputPath(derivation, name, store.storeDir) ?? [],
       ),
     );
-    const known = await queryInitialOutputs(derivation, store);
+    const known = await this.#knowledge.query(path, derivation);
     const wanted = pickWanted(path, known, outputs);
-    const invalid = [...wanted.values()].filter(({ valid }) => !valid);
+    const options = new DerivationOptions(derivation);
     if (mode === 'check') this.#requireValid(path, known);
     else {
-      if (invalid.length === 0) return outputPaths(wanted);
-      const options = new DerivationOptions(derivation);
-      const paths = invalid.flatMap((output) => (output.path === undefined ? [] : [output.path]));
-      const allKnown = paths.length === invalid.length;
-      if (settings.substitute && allKnown && options.allowsSubstitutes && (await this.#tryFetch(paths))) {
-        return outputPaths(wanted);
+      const present = [...wanted.values()].every(({ valid }) => valid)
+        ? outputPaths(wanted)
+        : await this.#tryFetchOutputs(path, wanted, options);
+      if (present !== undefined) {
+        await noteRealisations(this.#context, this.#knowledge, { path, outputs: present, withInputs: false });
+        return present;
       }
     }
-    const job = { path, derivation, options: new DerivationOptions(derivation), mode };
+    const job = { path, derivation, options, mode };
     const inputs = await this.#realiseInputs(job);
-    const built = await this.#buildInSlot({ ...job, inputs });
+    if (this.#knowledge.enabled && mustResolve(derivation)) {
+      return this.#realiseResolved(job, inputs, [...wanted.keys()]);
+    }
+    const built = await this.#builds.run({ ...job, inputs: await this.#closeOver(job, inputs) });
     return new Map([...built].filter(([name]) => wanted.has(name)));
+  }
+
+  /** Builds a derivation by way of its resolved form, which may have been built before. */
+  async #realiseResolved(
+    { path, derivation, mode }: Pick<BuildJob, 'path' | 'derivation' | 'mode'>,
+    inputs: InputOutputs,
+    wanted: readonly string[],
+  ): Promise<RealisedOutputs> {
+    const resolved = await resolveDerivation(this.#knowledge.read(path), inputs, this.#context.store);
+    const outputs = await this.#derivation(resolved, wanted, mode);
+    const withInputs = !isFixed(derivation);
+    await noteRealisations(this.#context, this.#knowledge, { path, outputs, withInputs });
+    await this.#builds.runHook(path, outputs);
+    return outputs;
+  }
+
+  /** Fetches outputs, those too of which only a cache's realisation tells the path. `undefined` where that cannot be. */
+  async #tryFetchOutputs(
+    path: StorePath,
+    wanted: ReadonlyMap<string, InitialOutput>,
+    options: DerivationOptions,
+  ): Promise<RealisedOutputs | undefined> {
+    const { realisations } = this.#options;
+    if (!this.#context.settings.substitute || !options.allowsSubstitutes) return undefined;
+    const unknown = [...wanted].filter(([, output]) => output.path === undefined).map(([name]) => name);
+    const ids = unknown.length === 0 ? undefined : this.#knowledge.ids(path);
+    const found =
+      unknown.length === 0 ? [] : await realisations?.findAll(unknown.map((name) => ids!.get(name)!));
+    if (found === undefined) return undefined;
+    const invalid = [...wanted.values()].flatMap((output) =>
+      output.valid || output.path === undefined ? [] : [output.path],
+    );
+    if (!(await this.#tryFetch([...invalid, ...found.map(({ outPath }) => outPath)]))) return undefined;
+    if (found.length > 0) this.#context.store.realisations.register(found);
+    const now = await this.#knowledge.query(path, readDerivation(this.#context.store, path));
+    return outputPaths(new Map([...now].filter(([name]) => wanted.has(name))));
   }
 
   /** Fetches paths with all they refer to, or tells that this cannot be: they must be built then. */
@@ -176,17 +211,25 @@ export class Realiser {
     return false;
   }
 
-  /** Realises all inputs and gives the closure of what the build asked for. */
-  async #realiseInputs({ path, derivation }: Pick<BuildJob, 'path' | 'derivation'>): Promise<Set<StorePath>> {
-    const { store } = this.#context;
-    const roots = new Set(derivation.inputSources);
+  /** Realises all inputs and gives what they came out as. */
+  async #realiseInputs({ path, derivation }: Pick<BuildJob, 'path' | 'derivation'>): Promise<InputOutputs> {
+    const found = new Map<StorePath, RealisedOutputs>();
     const wanted = [...derivation.inputDerivations].map(async ([input, names]) => {
-      const outputs = await this.#derivation(input, [...names]);
-      for (const output of outputs.values()) roots.add(output);
+      found.set(input, await this.#derivation(input, [...names]));
     });
     const sources = [...derivation.inputSources].map((source) => this.#path(source));
     await this.#allInputs(path, [...wanted, ...sources]);
-    return new Set((await store.queryClosure(roots)).map(({ storePath }) => storePath));
+    return found;
+  }
+
+  /** The closure of what a build asked for. */
+  async #closeOver(
+    { derivation }: Pick<BuildJob, 'derivation'>,
+    inputs: InputOutputs,
+  ): Promise<Set<StorePath>> {
+    const roots = new Set(derivation.inputSources);
+    for (const outputs of inputs.values()) for (const path of outputs.values()) roots.add(path);
+    return new Set((await this.#context.store.queryClosure(roots)).map(({ storePath }) => storePath));
   }
 
   async #allInputs(path: StorePath, inputs: readonly Promise<void>[]): Promise<void> {
@@ -212,94 +255,6 @@ export class Realiser {
     );
   }
 
-  #buildInSlot(job: PreparedJob): Promise<RealisedOutputs> {
-    return this.#whenUnlocked(job, () => this.#slots.use(() => this.#tryBuild(job)));
-  }
-
-  /** Tries until no other process holds the outputs' locks. */
-  async #whenUnlocked(
-    job: PreparedJob,
-    attempt: () => Promise<RealisedOutputs | 'locked'>,
-  ): Promise<RealisedOutputs> {
-    const derivation = this.#context.store.storeDir.format(job.path);
-    for (let poll = firstPoll, told = false; ; poll = Math.min(poll * 2, slowestPoll)) {
-      const outcome = await attempt();
-      if (outcome !== 'locked') return outcome;
-      if (!told && poll > 500) {
-        told = true;
-        this.#options.onEvent({
-          type: 'note',
-          text: `another process is building '${derivation}': waiting for it`,
-        });
-      }
-      await sleep(poll, undefined, { signal: this.#signal });
-    }
-  }
-
-  async #tryBuild(job: PreparedJob): Promise<RealisedOutputs | 'locked'> {
-    this.#signal.throwIfAborted();
-    const { store, settings } = this.#context;
-    if (settings.maxJobs === 0 && !job.derivation.builder.startsWith('builtin:')) {
-      throw new BuildFailure('build-unsupported', "unable to start any build; increase '--max-jobs'", {
-        derivation: job.path,
-      });
-    }
-    const before = await queryInitialOutputs(job.derivation, store);
-    const locks = tryOutputLocks(
-      [...before].map(([name, { path }]) =>
-        path === undefined ? `${store.realPath(job.path)}.${name}` : store.realPath(path),
-      ),
-    );
-    if (locks === undefined) return 'locked';
-    try {
-      // Now that nobody else can build it: somebody may have just done so.
-      const outputs = await queryInitialOutputs(job.derivation, store);
-      if (job.mode === 'build' && [...outputs.values()].every(({ valid }) => valid))
-        return outputPaths(outputs);
-      await this.#deleteInvalid(outputs);
-      return await this.#build(job, outputs);
-    } finally {
-      for (const lock of locks) lock.release();
-    }
-  }
-
-  /** What lies at the place of an invalid path has no owner: we hold its lock. */
-  async #deleteInvalid(outputs: ReadonlyMap<string, InitialOutput>): Promise<void> {
-    for (const { path, valid } of outputs.values()) {
-      if (path !== undefined && !valid) await deleteTree(this.#context.store.realPath(path));
-    }
-  }
-
-  async #build(job: PreparedJob, outputs: ReadonlyMap<string, InitialOutput>): Promise<RealisedOutputs> {
-    const { onEvent } = this.#options;
-    const { path: derivation, mode } = job;
-    const started = performance.now();
-    onEvent({ type: 'build-started', derivation, mode });
-    try {
-      const built = await runBuild(this.#context, {
-        ...job,
-        outputs,
-        onLogLine: (line) => onEvent({ type: 'build-log', derivation, line }),
-        onNote: (text) => onEvent({ type: 'note', text }),
-        signal: this.#signal,
-      });
-      await runPostBuildHook(this.#context, {
-        derivation,
-        outputs: built.values(),
-        onLine: (line) => onEvent({ type: 'hook-log', derivation, line }),
-        signal: this.#signal,
-      });
-      onEvent({ type: 'build-finished', derivation, seconds: (performance.now() - started) / 1000 });
-      return built;
-    } catch (error) {
-      if (error instanceof BuildFailure && error.code !== 'build-cancelled') {
-        this.#failures.push(error);
-        onEvent({ type: 'build-failed', derivation, error });
-      }
-      throw error;
-    }
-  }
-
   #requireValid(path: StorePath, outputs: ReadonlyMap<string, InitialOutput>): void {
     if ([...outputs.values()].every(({ valid }) => valid)) return;
     throw new LarderError(
@@ -308,8 +263,6 @@ export class Realiser {
     );
   }
 }
-
-type PreparedJob = Pick<BuildJob, 'path' | 'derivation' | 'options' | 'inputs' | 'mode'>;
 
 function pickWanted(
   path: StorePath,

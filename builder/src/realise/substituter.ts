@@ -2,6 +2,7 @@ import { hasCode } from '@larder/signing/errors';
 import type { NarWork } from '@larder/signing/nar-work';
 import type { StorePath } from '@larder/signing/store-path';
 import type { Trust } from '@larder/signing/trust';
+import { ClosureWalkHint } from '@larder/substituter/binary-cache/narinfo-walk';
 import { resolveClosure } from '@larder/substituter/closure';
 import type { CopyListener } from '@larder/substituter/copy/copy-events';
 import { findTrusted, type TrustedSourceOptions } from '@larder/substituter/copy/copy-paths';
@@ -36,6 +37,8 @@ const gatheringTime = 5;
 export class Substituter {
   readonly #options: SubstituterOptions;
   readonly #trust: TrustedSourceOptions & { readonly destination: LocalDestination };
+  /** All that is asked in the course of a build is one walk: a closure that a cache sent is not asked for again. */
+  readonly #walk: ClosureWalkHint;
   readonly #found = new Map<StorePath, Promise<FoundPath | undefined>>();
   /** Paths known to be available with all they refer to. */
   readonly #complete = new Map<StorePath, FoundPath>();
@@ -44,6 +47,7 @@ export class Substituter {
 
   constructor(options: SubstituterOptions) {
     this.#options = options;
+    this.#walk = new ClosureWalkHint(() => options.store.queryAllValidPaths());
     const destination = new LocalDestination(options.store, { work: options.work });
     const { sources, trusted, requireSignatures, signal } = options;
     this.#trust = { sources, destination, trusted, requireSignatures, signal };
@@ -58,6 +62,7 @@ export class Substituter {
     try {
       const fresh = await resolveClosure(paths, {
         find: (path) => this.#find(path),
+        walk: this.#walk,
         filter: (asked) => this.#missing(asked, reached),
         recursive: true,
         concurrency: this.#options.queries,
@@ -114,7 +119,7 @@ export class Substituter {
   #find(path: StorePath): Promise<FoundPath | undefined> {
     let found = this.#found.get(path);
     if (found === undefined) {
-      found = findTrusted(path, new Set(), this.#trust);
+      found = findTrusted(path, new Set(), { ...this.#trust, walk: this.#walk });
       this.#found.set(path, found);
       found.catch(() => this.#found.delete(path)); // A failure is no answer.
     }

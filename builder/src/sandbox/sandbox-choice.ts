@@ -24,8 +24,7 @@ export function checkPlatform(job: BuildJob, settings: BuildSettings): void {
 }
 
 function canProvide(feature: string, settings: BuildSettings): boolean {
-  // Outputs named by their contents: Larder does not build those.
-  if (feature === 'ca-derivations') return false;
+  if (feature === 'ca-derivations') return settings.experimentalFeatures.has(feature);
   return settings.systemFeatures.has(feature);
 }
 

@@ -39,13 +39,17 @@ export class Gate {
 
   /**
    * @param scopes one of which is needed; reading a public cache needs none
-   * @param authorization the header of that name
+   * @param credential the header Authorization, or who was identified already
    * @throws `unauthorized`, `forbidden`, and `not-found` only to who may know that there is no such cache
    */
-  async admit(name: string, scopes: readonly Scope[], authorization: string | undefined): Promise<Grant> {
+  async admit(
+    name: string,
+    scopes: readonly Scope[],
+    credential: string | Token | undefined,
+  ): Promise<Grant> {
     const cache = await this.#caches.find(name);
     if (scopes.includes('pull') && cache?.public === true) return { cache };
-    const token = await this.identify(authorization);
+    const token = await this.identify(credential);
     if (!scopes.some((scope) => allows(token, scope, name))) {
       const needed = scopes.join("' or '");
       throw new ServerError('forbidden', `this token has no '${needed}' scope for a cache '${name}'`, {
@@ -58,8 +62,12 @@ export class Gate {
   }
 
   /** Who this is, whatever the token is good for. @throws `unauthorized`, `issuer-failed` */
-  async identify(authorization: string | undefined): Promise<Token> {
-    const text = readCredentials(authorization);
+  async identify(credential: string | Token | undefined): Promise<Token> {
+    if (typeof credential === 'object') {
+      if (credential.id !== undefined) this.#onUse(credential.id);
+      return credential;
+    }
+    const text = readCredentials(credential);
     if (text !== undefined && this.#oidc.mayBe(text)) {
       const { issuer, subject, ...grants } = await this.#oidc.identify(text);
       return { ...grants, issuer, name: subject };

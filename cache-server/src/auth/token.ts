@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Database } from '../database/database.js';
-import { insertToken, queryTokenByHash, type TokenRow } from '../database/tables/tokens.js';
+import { insertToken, queryTokenByHash, queryTokenById, type TokenRow } from '../database/tables/tokens.js';
 import type { Scope } from './scopes.js';
 
 export { type Scope, scopes } from './scopes.js';
@@ -85,6 +85,12 @@ export async function registerToken(database: Database, text: string, token: New
 /** The token of this text, if it is known, not expired and not revoked. */
 export async function findToken(database: Database, text: string): Promise<Token | undefined> {
   const row = await queryTokenByHash(database.read, hashToken(text));
+  return row === undefined || !isInForce(row) ? undefined : readToken(row);
+}
+
+/** The token of this number, likewise: for who has shown its text before. */
+export async function findTokenById(database: Database, id: number): Promise<Token | undefined> {
+  const row = await queryTokenById(database.read, id);
   return row === undefined || !isInForce(row) ? undefined : readToken(row);
 }
 

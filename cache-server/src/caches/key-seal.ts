@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { SecretKey } from '@larder/signing/key';
 import { ServerError } from '../errors.js';
@@ -33,6 +33,11 @@ export class KeySeal {
     if (key.length !== SEAL_KEY_SIZE)
       throw new ServerError('key-unsealable', `${file} is no seal key: it must hold 32 bytes in base-64`);
     return new KeySeal(key);
+  }
+
+  /** 32 bytes for another purpose, which tell nothing of the seal key: the same for all replicas. */
+  deriveKey(purpose: string): Buffer {
+    return Buffer.from(hkdfSync('sha256', this.#key, '', `larder ${purpose}`, SEAL_KEY_SIZE));
   }
 
   seal(secret: SecretKey): Buffer {

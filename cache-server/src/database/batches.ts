@@ -1,3 +1,5 @@
+import { setImmediate as turn } from 'node:timers/promises';
+
 /** Few enough for one statement on either engine: SQLite takes 32,766 parameters, and plans get slow before that. */
 const BATCH = 500;
 
@@ -8,6 +10,8 @@ export async function inBatches<Key, Row>(
 ): Promise<Row[]> {
   const rows: Row[] = [];
   for (let at = 0; at < keys.length; at += BATCH) {
+    // SQLite answers at once, so that promises alone would let nobody else have a turn before all are done.
+    if (at > 0) await turn();
     for (const row of await query(keys.slice(at, at + BATCH))) rows.push(row);
   }
   return rows;

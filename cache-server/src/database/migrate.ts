@@ -6,6 +6,8 @@ import { pins } from './migrations/003-pins.js';
 import { lifeCycle } from './migrations/004-life-cycle.js';
 import { upstream } from './migrations/005-upstream.js';
 import { tokenIssuers } from './migrations/010-token-issuers.js';
+import { web } from './migrations/020-web.js';
+import { deltas } from './migrations/030-deltas.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
@@ -21,7 +23,9 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '003-pins': pins(),
         '004-life-cycle': lifeCycle(dialect),
         '005-upstream': upstream(),
+        '030-deltas': deltas(),
         '010-token-issuers': tokenIssuers(),
+        '020-web': web(dialect),
       }),
     },
   });

@@ -3,7 +3,9 @@ import type { CacheUsageTable } from './tables/cache-usage.js';
 import type { CachesTable } from './tables/caches.js';
 import type { CollectionCountsTable, CollectionPlanTable, CollectionsTable } from './tables/collections.js';
 import type { DebugLinksTable } from './tables/debug-links.js';
+import type { DeltasTable } from './tables/deltas.js';
 import type { LeasesTable } from './tables/leases.js';
+import type { NamePartsTable } from './tables/name-parts.js';
 import type { NarFactsTable } from './tables/nar-facts.js';
 import type { NarFilesTable } from './tables/nar-files.js';
 import type { NarsTable } from './tables/nars.js';
@@ -15,6 +17,7 @@ import type { ResignJobsTable } from './tables/resign-jobs.js';
 import type { SigningKeysTable } from './tables/signing-keys.js';
 import type { TokensTable } from './tables/tokens.js';
 import type { UpstreamPathsTable } from './tables/upstream-paths.js';
+import type { UsageDaysTable } from './tables/usage-days.js';
 import type { WithdrawnPathsTable } from './tables/withdrawn-paths.js';
 
 /**
@@ -34,6 +37,7 @@ export interface Schema {
   pending_paths: PendingPathsTable;
   pending_needs: PendingNeedsTable;
   debug_links: DebugLinksTable;
+  deltas: DeltasTable;
   audit_entries: AuditEntriesTable;
   pins: PinsTable;
   pin_revisions: PinRevisionsTable;
@@ -46,4 +50,6 @@ export interface Schema {
   collection_counts: CollectionCountsTable;
   upstream_paths: UpstreamPathsTable;
   resign_jobs: ResignJobsTable;
+  name_parts: NamePartsTable;
+  usage_days: UsageDaysTable;
 }

@@ -1,9 +1,13 @@
 import { Hono } from 'hono';
-import { isServerAdmin } from '../auth/access.js';
-import type { Token } from '../auth/token.js';
+import { isServerAdmin, readCredentials } from '../auth/access.js';
+import { hashToken, type Token } from '../auth/token.js';
 import { ServerError } from '../errors.js';
+import { sendErrorPage } from '../web/error-page.js';
+import { webRoutes } from '../web/web-routes.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
+import { closureRoutes } from './closure-routes.js';
 import { collectionRoutes } from './collection-routes.js';
+import { deltaRoutes } from './delta-routes.js';
 import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
 import { healthRoutes } from './health-routes.js';
@@ -11,9 +15,11 @@ import { metricsRoutes } from './metrics-routes.js';
 import { oidcRoutes } from './oidc-routes.js';
 import { templateOf } from './path-parameters.js';
 import { pinRoutes } from './pin-routes.js';
+import { createRateLimits, type RateLimits } from './rate-limits.js';
 import { readRoutes } from './read-routes.js';
 import { recordOf } from './request-record.js';
 import type { CacheRoute, OpenRoute, Route, RouteContext, RouteEnvironment, ServerRoute } from './route.js';
+import { serveRoutes } from './serve-routes.js';
 import type { Services } from './services.js';
 import { stockRoutes } from './stock-routes.js';
 import { tokenRoutes } from './token-routes.js';
@@ -32,16 +38,21 @@ export function allRoutes(services: Services): Route[] {
     ...tokenRoutes(services),
     ...oidcRoutes(services),
     ...uploadRoutes(services),
+    ...closureRoutes(services),
+    ...deltaRoutes(services),
     ...readRoutes(services),
+    ...serveRoutes(services),
     ...stockRoutes(services),
+    ...webRoutes(services),
   ];
 }
 
 /** The server's routes as one Hono application. Access is checked here and nowhere else. */
 export function createApp(services: Services): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>({ strict: true });
+  const limits = createRateLimits(services.config);
   for (const route of allRoutes(services)) {
-    app.on(route.method, route.path, noted(route, handlerOf(services, route)));
+    app.on(route.method, route.path, noted(limits, route, handlerOf(services, route)));
   }
   app.notFound((context) => {
     throw new ServerError('not-found', `there is no ${context.req.method} ${context.req.path}`);
@@ -54,6 +65,7 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
       context.env.outgoing.destroy();
       return context.body(null);
     }
+    if (record.isPage === true) return sendErrorPage(context, services, { error, requestId: record.id });
     const { status, headers, body } = describeError(error, record.id);
     return context.json(body, status, { ...headers, 'Cache-Control': 'no-store' });
   });
@@ -62,20 +74,34 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
 
 type Handler = (context: RouteContext) => Response | Promise<Response>;
 
-/** Notes which route took a request. */
-function noted(route: Route, handle: Handler): Handler {
+/** Notes which route took a request, and counts it against the limits: those of health and metrics never run out. */
+function noted(limits: RateLimits | undefined, route: Route, handle: Handler): Handler {
   const note = {
     template: templateOf(route.path),
     isLookup: route.about.group === 'reading' && typeof route.access !== 'string',
   };
-  return (context) => {
-    recordOf(context.env.incoming).route = note;
+  if (limits === undefined || route.about.group === 'operations')
+    return (context) => {
+      recordOf(context.env.incoming).route = note;
+      return handle(context);
+    };
+  return async (context) => {
+    const { incoming, outgoing } = context.env;
+    recordOf(incoming).route = note;
+    const credentials = readCredentials(incoming.headers.authorization);
+    // Whoever makes up tokens is still at an address.
+    await limits.address(incoming, outgoing);
+    if (credentials !== undefined) await limits.token(hashToken(credentials), outgoing);
     return handle(context);
   };
 }
 
 function handlerOf(services: Services, route: Route): Handler {
-  if (route.access === 'open') return (context) => (route as OpenRoute).handle(context);
+  if (route.access === 'open')
+    return (context) => {
+      if (route.isPage === true) recordOf(context.env.incoming).isPage = true;
+      return (route as OpenRoute).handle(context);
+    };
   const inner =
     route.access === 'token' || route.access === 'server-admin'
       ? forToken(services, route as ServerRoute)
@@ -83,23 +109,36 @@ function handlerOf(services: Services, route: Route): Handler {
   return isRead(route) ? inner : audited(services, route, inner);
 }
 
-function forCache({ gate }: Services, route: CacheRoute): Handler {
+/** Who asks: whose token comes along, or who logged in to the pages, which counts for nothing else. */
+async function presented(
+  { sessions }: Services,
+  route: CacheRoute | ServerRoute,
+  context: RouteContext,
+): Promise<string | Token | undefined> {
+  const { authorization } = context.env.incoming.headers;
+  if (route.isPage !== true) return authorization;
+  recordOf(context.env.incoming).isPage = true;
+  return authorization ?? (await sessions.find(context))?.token;
+}
+
+function forCache(services: Services, route: CacheRoute): Handler {
   return async (context) => {
     const { incoming } = context.env;
     const name = context.req.param('cache') ?? '';
     const record = recordOf(incoming);
     record.cache = name;
-    const grant = await gate.admit(name, route.access, incoming.headers.authorization);
+    const credential = await presented(services, route, context);
+    const grant = await services.gate.admit(name, route.access, credential);
     record.admitted = name;
     if (grant.token !== undefined) record.token = grant.token;
     return route.handle(context, grant);
   };
 }
 
-function forToken({ gate }: Services, route: ServerRoute): Handler {
+function forToken(services: Services, route: ServerRoute): Handler {
   return async (context) => {
     const { incoming } = context.env;
-    const token: Token = await gate.identify(incoming.headers.authorization);
+    const token = await services.gate.identify(await presented(services, route, context));
     recordOf(incoming).token = token;
     if (route.access === 'server-admin' && !isServerAdmin(token))
       throw new ServerError('forbidden', "this takes a token with the 'admin' scope for all caches ('*')");

@@ -89,7 +89,7 @@ export function collectionRoutes(services: Services): CacheRoute[] {
     },
     {
       method: 'DELETE',
-      path: '/api/v1/caches/:cache/paths/:path',
+      path: '/api/v1/caches/:cache/paths/:storePath',
       access: ['delete'],
       about: {
         summary: 'Take a path out of the cache',
@@ -98,7 +98,7 @@ export function collectionRoutes(services: Services): CacheRoute[] {
         answers: { 204: { what: 'It is gone for readers; its NAR stays a while' } },
       },
       async handle(context, { cache }) {
-        await deletePath(services, cache, context.req.param('path') ?? '');
+        await deletePath(services, cache, context.req.param('storePath') ?? '');
         return context.body(null, 204);
       },
     },

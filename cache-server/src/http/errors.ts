@@ -42,6 +42,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'codec-too-large': 413,
   'quota-exceeded': 413,
   'range-not-satisfiable': 416,
+  'too-many-requests': 429,
   // It is one, but what it carries is not what it says.
   'nar-malformed': 422,
   'codec-malformed': 422,
@@ -78,8 +79,10 @@ export function describeError(error: unknown, requestId: string): HttpError {
   if (!(error instanceof LarderError) || status === undefined) return internal(requestId);
   // Where the storage is and why it failed is for the log.
   if (status === 503) return unavailable(error.code, requestId);
-  const headers: Record<string, string> =
-    status === 401 ? { 'WWW-Authenticate': 'Basic realm="larder", charset="UTF-8"' } : {};
+  const headers: Record<string, string> = {
+    ...(status === 401 ? { 'WWW-Authenticate': 'Basic realm="larder", charset="UTF-8"' } : {}),
+    ...(status === 429 ? { 'Retry-After': String(error.fields.retryAfter) } : {}),
+  };
   return {
     status,
     headers,

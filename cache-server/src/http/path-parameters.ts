@@ -37,10 +37,22 @@ const parameters: Readonly<Record<string, PathParameter>> = {
     what: 'The SHA-256 of a NAR, base-32, without a prefix',
     example: FILE_HASH,
   },
+  base: {
+    name: 'base',
+    what: 'The SHA-256 of the older NAR, base-32, without a prefix',
+    example: FILE_HASH,
+  },
+  'file.zst': {
+    name: 'narHash',
+    what: 'The SHA-256 of the NAR, base-32, without a prefix',
+    example: FILE_HASH,
+  },
   key: { name: 'key', what: 'The name of a signing key', example: 'main-1' },
   id: { name: 'id', what: 'A number, as the list has it', example: '999999999' },
+  hash: { name: 'hash', what: 'The hash part of a store path', example: HASH_PART },
+  path: { name: 'path', what: 'A path below the store path', example: 'bin/example' },
   pin: { name: 'pin', what: 'The name of a pin', example: 'release' },
-  path: { name: 'path', what: 'The base name of a store path', example: `${HASH_PART}-example` },
+  storePath: { name: 'storePath', what: 'The base name of a store path', example: `${HASH_PART}-example` },
   asset: { name: 'asset', what: 'A file of the page', example: 'swagger-ui.css' },
 };
 

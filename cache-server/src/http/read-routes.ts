@@ -1,8 +1,10 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { API_HEADER } from '@larder/signing/download';
 import type { Grant } from '../auth/access.js';
 import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
+import { directUrl } from './direct-reads.js';
 import { pullNar } from './pull-nar.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { RouteDescription } from './route-description.js';
@@ -40,6 +42,7 @@ export function readRoutes(services: Services): CacheRoute[] {
         context.body(cacheInfoText(cache), 200, {
           'Content-Type': 'text/x-nix-cache-info',
           'Cache-Control': 'no-cache',
+          [API_HEADER]: '1',
         }),
     },
     {
@@ -95,6 +98,11 @@ export function readRoutes(services: Services): CacheRoute[] {
           return context.body(null, 304, { ...headers, ETag: etag });
         const { incoming, outgoing } = context.env;
         const key = objectKeys.nar(grant.cache.name, narHash);
+        const elsewhere =
+          incoming.method !== 'HEAD' && (await isStored(grant, narHash))
+            ? await directUrl(services, grant.cache, key)
+            : undefined;
+        if (elsewhere !== undefined) return context.body(null, 302, elsewhere);
         const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag });
         if (sent !== undefined) return sent;
         const pulled = await pullNar(upstreams, grant.cache, { narHash, incoming, outgoing, headers });
@@ -166,6 +174,12 @@ export function readRoutes(services: Services): CacheRoute[] {
         }),
     },
   ];
+
+  /** What is only in an upstream yet is not to be had directly. */
+  async function isStored({ cache }: Grant, narHash: string): Promise<boolean> {
+    if ((cache.options.upstreams ?? []).length === 0) return true;
+    return (await nars.find(cache, narHash)) !== undefined;
+  }
 
   /** Before it sends a NAR, stock Nix asks whether one of that name is here: it is, in another form. */
   async function uploadedNar(context: RouteContext, grant: Grant, file: string): Promise<Response> {

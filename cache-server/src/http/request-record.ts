@@ -14,6 +14,8 @@ export interface RequestRecord {
   route?: { readonly template: string; readonly isLookup: boolean };
   /** The token that was presented. */
   token?: { readonly id?: number; readonly name: string };
+  /** Whether a person asks: what goes wrong is told as a page. */
+  isPage?: true;
   /** What went wrong, where the answer does not tell it all. */
   error?: unknown;
 }

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 export const routeGroups = {
   reading: 'What stock Nix reads of a cache.',
   publishing: "Larder's own upload protocol: ask what is missing, send NARs, commit all paths at once.",
+  fetching: "Larder's own download protocol: a closure in one answer.",
   stock: 'What `nix copy --to http://…` sends: plain PUTs in the layout of a binary cache.',
   caches: 'Making, changing and deleting caches, and their keys.',
   pins: 'Names that keep paths, with their history.',

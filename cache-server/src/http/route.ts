@@ -13,8 +13,13 @@ export interface RouteEnvironment {
 
 export type RouteContext<Path extends string = string> = Context<RouteEnvironment, Path>;
 
+/** A page for people: they may have logged in, and are told what goes wrong in words. */
+interface PageRoute {
+  readonly isPage?: true;
+}
+
 /** A route that has to do with one cache: its path has `:cache`, and its rule was checked before the handler runs. */
-export interface CacheRoute {
+export interface CacheRoute extends PageRoute {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE' | 'PATCH';
   readonly path: string;
   /** One of these scopes is needed. */
@@ -24,8 +29,8 @@ export interface CacheRoute {
 }
 
 /** A route for anyone. */
-export interface OpenRoute {
-  readonly method: 'GET';
+export interface OpenRoute extends PageRoute {
+  readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly access: 'open';
   readonly about: RouteDescription;
@@ -33,7 +38,7 @@ export interface OpenRoute {
 }
 
 /** A route that has to do with no one cache: for whoever has a token in force, or for administrators of the whole server. */
-export interface ServerRoute {
+export interface ServerRoute extends PageRoute {
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
   readonly access: 'token' | 'server-admin';

@@ -49,6 +49,16 @@ export async function sendObject(
   return RESPONSE_ALREADY_SENT;
 }
 
+/** Sends what is made on the way, by chunks. What fails in the middle cuts the connection: the client sees it broke off. */
+export async function sendStream(
+  body: AsyncIterable<Uint8Array>,
+  { outgoing, headers }: Pick<Exchange & SendOptions, 'outgoing' | 'headers'>,
+): Promise<Response> {
+  outgoing.writeHead(200, headers);
+  await pump(body, outgoing);
+  return RESPONSE_ALREADY_SENT;
+}
+
 async function sendRange(
   storage: ObjectStorage,
   key: string,
@@ -62,6 +72,34 @@ async function sendRange(
     'Content-Range': `bytes ${range.start}-${range.end}/${object.size}`,
   });
   await pump(object.body, outgoing);
+  return RESPONSE_ALREADY_SENT;
+}
+
+/** Bytes that are made as they are read, with their number known before. */
+export interface ReadableBytes {
+  readonly size: number;
+  readonly read: (range: ByteRange) => AsyncIterable<Uint8Array>;
+}
+
+/** Sends such bytes, or the range of them that was asked for. @throws `range-not-satisfiable` */
+export async function sendBytes(
+  { size, read }: ReadableBytes,
+  { incoming, outgoing, headers, etag }: Exchange & SendOptions,
+): Promise<Response> {
+  const common = { ...headers, 'Accept-Ranges': 'bytes', ...(etag === undefined ? {} : { ETag: etag }) };
+  if (etag !== undefined && matchesEtag(incoming.headers['if-none-match'], etag)) {
+    outgoing.writeHead(304, common).end();
+    return RESPONSE_ALREADY_SENT;
+  }
+  const asked = size === 0 ? undefined : parseRange(incoming.headers.range, size, { incoming, etag });
+  const { start, end } = asked ?? { start: 0, end: size - 1 };
+  outgoing.writeHead(asked === undefined ? 200 : 206, {
+    ...common,
+    'Content-Length': end - start + 1,
+    ...(asked === undefined ? {} : { 'Content-Range': `bytes ${start}-${end}/${size}` }),
+  });
+  if (incoming.method === 'HEAD' || size === 0) outgoing.end();
+  else await pump(read({ start, end }), outgoing);
   return RESPONSE_ALREADY_SENT;
 }
 

@@ -6,6 +6,7 @@ import { LarderError } from '@larder/signing/errors';
 import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.js';
 import type { Metrics } from '../observe/metrics.js';
+import type { UsageRecorder } from '../usage/usage-recorder.js';
 import { createApp } from './app.js';
 import { beginRecord, type RequestRecord } from './request-record.js';
 import type { Services } from './services.js';
@@ -23,7 +24,7 @@ export interface HttpServer {
 
 /** Binds the server. @throws what listening throws, such as EADDRINUSE */
 export async function listen(services: Services): Promise<HttpServer> {
-  const { config, logger, metrics, traces, isStopping } = services;
+  const { config, logger, metrics, traces, usage, isStopping } = services;
   const app = createApp(services);
   // It puts a light Response in the place of the global one: that alone halves the cost of a small answer.
   const listener = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0]);
@@ -34,7 +35,7 @@ export async function listen(services: Services): Promise<HttpServer> {
     // Told to stop: this connection's next request goes to another replica.
     if (isStopping()) outgoing.shouldKeepAlive = false;
     logWhenDone(incoming, outgoing, { config, logger, record });
-    if (metrics !== undefined) measureWhenDone(incoming, outgoing, { metrics, record });
+    measureWhenDone(incoming, outgoing, { metrics, usage, record });
     const answer = () => listener(incoming, outgoing);
     const answering =
       traces === undefined ? answer() : traces.request({ incoming, outgoing, record }, answer);
@@ -99,25 +100,38 @@ async function close(server: Server, deadline: number): Promise<void> {
 /** What of a connection's bytes earlier requests account for: a request's first bytes are read before it is seen. */
 const counted = new WeakMap<Socket, Pick<Socket, 'bytesRead' | 'bytesWritten'>>();
 
+interface MeasureOptions {
+  readonly metrics: Metrics | undefined;
+  readonly usage: UsageRecorder;
+  readonly record: RequestRecord;
+}
+
 function measureWhenDone(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { metrics, record }: { readonly metrics: Metrics; readonly record: RequestRecord },
+  { metrics, usage, record }: MeasureOptions,
 ): void {
   const { socket } = incoming;
   outgoing.once('close', () => {
     const before = counted.get(socket);
     const { bytesRead, bytesWritten } = socket;
     counted.set(socket, { bytesRead, bytesWritten });
-    metrics.request({
-      method: incoming.method ?? '',
-      route: record.route?.template ?? 'none',
-      status: outgoing.statusCode,
+    const method = incoming.method ?? '';
+    const status = outgoing.statusCode;
+    const received = bytesRead - (before?.bytesRead ?? 0);
+    const sent = bytesWritten - (before?.bytesWritten ?? 0);
+    const { admitted: cache, route } = record;
+    if (cache !== undefined && route !== undefined)
+      usage.note({ cache, method, route: route.template, status, sent, received });
+    metrics?.request({
+      method,
+      route: route?.template ?? 'none',
+      status,
       seconds: (performance.now() - record.started) / 1000,
-      cache: record.admitted,
-      isLookup: record.route?.isLookup ?? false,
-      received: bytesRead - (before?.bytesRead ?? 0),
-      sent: bytesWritten - (before?.bytesWritten ?? 0),
+      cache,
+      isLookup: route?.isLookup ?? false,
+      received,
+      sent,
     });
   });
 }

@@ -7,6 +7,7 @@ import type { Collector } from '../collect/collector.js';
 import type { Withdrawal } from '../collect/withdraw.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
+import type { DeltaStore } from '../deltas/delta-store.js';
 import type { NarStore } from '../nars/nar-store.js';
 import type { Metrics } from '../observe/metrics.js';
 import type { Traces } from '../observe/traces.js';
@@ -20,6 +21,8 @@ import type { NarInfoCache } from '../read/narinfo-cache.js';
 import type { PathUse } from '../read/path-use.js';
 import type { ObjectStorage } from '../storage/storage.js';
 import type { Upstreams } from '../upstream/upstreams.js';
+import type { UsageRecorder } from '../usage/usage-recorder.js';
+import type { Sessions } from '../web/sessions.js';
 
 /** What routes are made of. */
 export interface Services {
@@ -37,12 +40,16 @@ export interface Services {
   readonly stock: StockPublisher;
   readonly sideFiles: SideFiles;
   readonly realisations: Realisations;
+  /** Absent where the configuration wants none. */
+  readonly deltas: DeltaStore | undefined;
   readonly pins: Pins;
   readonly upstreams: Upstreams;
   readonly resigner: Resigner;
   readonly pathUse: PathUse;
   readonly withdrawal: Withdrawal;
   readonly collector: Collector;
+  readonly usage: UsageRecorder;
+  readonly sessions: Sessions;
   /** Absent where they are turned off. */
   readonly metrics: Metrics | undefined;
   readonly traces: Traces | undefined;

@@ -1,3 +1,4 @@
+import type { DeltasRequest, DeltasResponse } from '@larder/signing/download';
 import type {
   CacheDescription,
   CommitPath,
@@ -80,3 +81,31 @@ export const errorBody = z
     }),
   })
   .meta({ id: 'Error' }) satisfies z.ZodType<ErrorBody>;
+
+export const narInfosRequest = z
+  .object({
+    hashParts: z.array(z.string()).readonly().meta({ description: '32 characters each' }),
+    have: z
+      .string()
+      .exactOptional()
+      .meta({ description: 'The first 8 characters of the hash part of each path not to be sent, joined' }),
+  })
+  .meta({ id: 'NarInfosRequest' });
+
+const bareHash = z.string().meta({ description: '52 characters of base-32' });
+
+export const deltasRequest = z
+  .object({
+    wanted: z.array(z.object({ narHash: bareHash, bases: z.array(bareHash).readonly() })).readonly(),
+  })
+  .meta({ id: 'DeltasRequest' }) satisfies z.ZodType<DeltasRequest>;
+
+export const deltasResponse = z
+  .object({
+    offers: z.array(z.object({ narHash: bareHash, base: bareHash, size: bytes.exactOptional() })).readonly(),
+  })
+  .meta({ id: 'DeltasResponse' }) satisfies z.ZodType<DeltasResponse>;
+
+export const archivesRequest = z
+  .object({ archives: z.array(z.object({ narHash: bareHash, base: bareHash.exactOptional() })).readonly() })
+  .meta({ id: 'ArchivesRequest' });

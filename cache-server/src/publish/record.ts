@@ -5,6 +5,7 @@ import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
 import type { Schema } from '../database/schema.js';
 import { addUsage } from '../database/tables/cache-usage.js';
+import { insertNameParts } from '../database/tables/name-parts.js';
 import { deleteNarFacts } from '../database/tables/nar-facts.js';
 import { claimNars } from '../database/tables/nars.js';
 import { insertReferences } from '../database/tables/path-references.js';
@@ -44,6 +45,11 @@ export async function recordPaths(
   cache: Cache,
   { ready, changed, lease, elsewhere = new Set() }: Publication,
 ): Promise<void> {
+  await insertNameParts(
+    database.write,
+    cache.id,
+    ready.map(({ draft }) => storePathName(draft.storePath)),
+  );
   await transact(database, async (db) => {
     await lease.settle(db);
     await requireReferences(db, cache, { ready, elsewhere });

@@ -1,3 +1,4 @@
+import { deltaPath } from '@larder/signing/download';
 import { ServerError } from '../errors.js';
 
 /** Letters, digits and the punctuation that store path names, realisation ids and URLs of NARs are made of. */
@@ -31,6 +32,7 @@ export const objectKeys = {
   realisation: (cache: string, id: string) => `${cache}/realisations/${id}.doi`,
   buildTrace: (cache: string, derivation: string, output: string) =>
     `${cache}/build-trace-v2/${derivation}/${output}.doi`,
+  delta: (cache: string, base: string, narHash: string) => `${cache}/${deltaPath(base, narHash)}`,
   debugInfo: (cache: string, buildId: string) => `${cache}/debuginfo/${buildId}`,
 } as const;
 

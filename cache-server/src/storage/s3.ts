@@ -11,6 +11,7 @@ import {
   paginateListObjectsV2,
   S3Client,
 } from '@aws-sdk/client-s3';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { checkKey, STAGING_PREFIX } from './object-key.js';
 import { ensureBucket } from './s3-bucket.js';
 import { copyWithinBucket } from './s3-copy.js';
@@ -83,6 +84,11 @@ export class S3Storage implements ObjectStorage {
     this.#bucket = options.bucket;
     this.#prefix = options.prefix ?? '';
     this.#partSize = options.partSize ?? DEFAULT_PART_SIZE;
+  }
+
+  presign(key: string, seconds: number): Promise<string> {
+    const command = new GetObjectCommand({ Bucket: this.#bucket, Key: this.#prefix + checkKey(key) });
+    return getSignedUrl(this.#client, command, { expiresIn: seconds });
   }
 
   /** Makes the bucket, unless it is there. */

@@ -59,6 +59,8 @@ export interface ObjectStorage extends AsyncDisposable {
   get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
   head(key: string): Promise<ObjectInfo | undefined>;
   delete(keys: readonly string[], options?: DeleteOptions): Promise<void>;
+  /** A URL that gives the object to whoever has it, for so many seconds; for engines that clients can reach themselves. */
+  presign?(key: string, seconds: number): Promise<string>;
   /** All objects whose key starts with `prefix`, sorted by key. */
   list(prefix: string): AsyncIterable<ObjectInfo>;
   /** The names directly under the root that have objects below them: one a cache. */

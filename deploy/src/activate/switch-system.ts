@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { LarderError } from '@larder/signing/errors';
 import { childEnvironment } from '../config.js';
 import type { MachineRoot } from './machine-root.js';
@@ -35,6 +35,25 @@ export async function runSwitch(
     );
   }
   return true;
+}
+
+/**
+ * What is activated of a system: itself, or one of its specialisations.
+ * @throws `specialisation-absent` naming those it has
+ */
+export async function chooseVariant(
+  root: MachineRoot,
+  system: string,
+  specialisation: string | undefined,
+): Promise<string> {
+  if (specialisation === undefined) return system;
+  const variants = await root.tryResolve(`${system}/specialisation`);
+  const names = variants === undefined ? [] : (await readdir(root.physical(variants))).sort();
+  if (names.includes(specialisation)) return `${system}/specialisation/${specialisation}`;
+  throw new LarderError(
+    'specialisation-absent',
+    `${system} has no specialisation '${specialisation}'; it has ${names.join(', ') || 'none'}`,
+  );
 }
 
 /** The command line that runs `command` with the root as its `/`. */

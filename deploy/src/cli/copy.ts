@@ -13,6 +13,7 @@ import {
   note,
 } from './client-session.js';
 import { collect, createVerb, usageError } from './command.js';
+import { CopyStats } from './copy-stats.js';
 import { parsePathArguments } from './path-arguments.js';
 import { createProgress, type ProgressOptions } from './progress.js';
 
@@ -20,6 +21,7 @@ export interface CopyVerbOptions extends ClientOptions, ProgressOptions {
   readonly from?: readonly string[];
   readonly to?: string;
   readonly recursive: boolean;
+  readonly stats?: boolean;
   readonly stdin?: boolean;
 }
 
@@ -49,6 +51,7 @@ export function createCommand(): Command {
     )
     .option('--to <store>', 'where to copy to; this machine without it')
     .option('--no-recursive', 'only the paths themselves, not what they refer to')
+    .option('--stats', 'print what came over the network, and what deltas saved')
     .option('--stdin', 'read paths from standard input, one a line');
   return addProgressOptions(addTrustOptions(addClientOptions(copy))).action(runCopy);
 }
@@ -101,6 +104,7 @@ export async function copyFrom(
       signal: session.signal,
     });
     const progress = createProgress(options);
+    const stats = new CopyStats();
     await copyPaths(roots, {
       sources,
       destination,
@@ -108,15 +112,20 @@ export async function copyFrom(
       ...(await session.trust(options)),
       queries: queriesAtOnce,
       transfers: session.settings.get('max-substitution-jobs'),
-      onEvent: progress.listener,
+      onEvent: (event) => {
+        progress.listener(event);
+        stats.note(event);
+      },
       signal: session.signal,
     });
     progress.finish();
+    if (options.stats === true) stats.print(options);
   } finally {
     await sources.close();
   }
 }
 
-async function readLines(): Promise<string[]> {
+/** Standard input, a line an element. */
+export async function readLines(): Promise<string[]> {
   return (await text(process.stdin)).split('\n').filter((line) => line !== '');
 }

@@ -72,6 +72,10 @@ async function openServices(
       const { ensureForEvaluation } = await import('./evaluation-builder.js');
       await ensureForEvaluation(path, store, (await connect()).context);
     },
+    fetchClosure: async (path, fromStore, store) => {
+      const { fetchClosureForEvaluation } = await import('./evaluation-closure.js');
+      await fetchClosureForEvaluation(path, fromStore, { store, client: (await connect()).context });
+    },
     realise: async (outputs, store) => {
       const { realiseForEvaluation } = await import('./evaluation-builder.js');
       return realiseForEvaluation(outputs, store, (await connect()).context);

@@ -2,6 +2,7 @@ import { collectGarbage, findRoots } from '@larder/builder/gc/collect-garbage';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import { openSource } from '@larder/substituter/open-store';
 import type { Command } from 'commander';
+import { parseAge, removeOldGenerations } from '../profile/old-generations.js';
 import { addClientOptions, ClientSession, note } from './client-session.js';
 import { createVerb, usageError } from './command.js';
 import type { StoreOptions } from './store.js';
@@ -11,6 +12,8 @@ interface GcOptions extends StoreOptions {
   readonly dryRun?: boolean;
   readonly maxFreed?: string;
   readonly printRoots?: boolean;
+  readonly deleteOld?: boolean;
+  readonly deleteOlderThan?: string;
 }
 
 export function createCommand(): Command {
@@ -20,11 +23,14 @@ export function createCommand(): Command {
     examples: [
       ['larder gc', 'delete all garbage'],
       ['larder gc --dry-run', 'print what would go'],
+      ['larder gc --delete-older-than 30d', 'forget what was left a month ago, and delete it'],
       ['larder gc --max-freed 10G', 'stop once ten gibibytes are free'],
       ['larder gc --print-roots', 'what keeps paths, and where it is'],
     ],
   })
     .option('--store <store>', 'the store', 'auto')
+    .option('-d, --delete-old', 'first remove all generations of all profiles but the current ones')
+    .option('--delete-older-than <days>', 'first remove generations that were not current any more then: 30d')
     .option('--dry-run', 'print what would be deleted, and delete nothing')
     .option('--max-freed <size>', 'stop once so much is free: bytes, or with K, M, G or T')
     .option('--print-roots', 'print the roots and what they keep, and delete nothing');
@@ -38,6 +44,7 @@ async function runGc(options: GcOptions): Promise<void> {
   try {
     if (!(store instanceof LocalStore)) throw usageError(`'${options.store}' is not a store on this machine`);
     if (options.printRoots === true) return await printRoots(store);
+    await removeGenerations(store, options, session.signal);
     const setting = (name: string, fallback: boolean) =>
       ['true', '1', 'yes'].includes(session.settings.other(name)?.value ?? String(fallback));
     const { deleted, freed } = await collectGarbage(store, {
@@ -57,6 +64,21 @@ async function runGc(options: GcOptions): Promise<void> {
   } finally {
     await store.close();
   }
+}
+
+async function removeGenerations(store: LocalStore, options: GcOptions, signal: AbortSignal): Promise<void> {
+  const { deleteOld, deleteOlderThan, dryRun } = options;
+  if (deleteOld !== true && deleteOlderThan === undefined) return;
+  await removeOldGenerations({
+    stateDir: store.layout.stateDir,
+    before: deleteOlderThan === undefined ? undefined : parseAge(deleteOlderThan),
+    dryRun,
+    onRemove: (profile, number) =>
+      process.stderr.write(
+        `${dryRun === true ? 'would remove' : 'removing'} generation ${number} of ${profile}\n`,
+      ),
+    signal,
+  });
 }
 
 async function printRoots(store: LocalStore): Promise<void> {

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { findBuildLog } from '@larder/builder/process/build-log';
 import { decompress } from '@larder/signing/codec';
 import { sniffCompression } from '@larder/signing/compression';
 import { LarderError } from '@larder/signing/errors';
 import { isDerivationPath, type StorePath } from '@larder/signing/store-path';
 import { BinaryCache } from '@larder/substituter/binary-cache/binary-cache';
+import { findBuildLog } from '@larder/substituter/local-store/build-logs';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import { openSource } from '@larder/substituter/open-store';
 import type { Command } from 'commander';

@@ -20,6 +20,8 @@ async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   try {
+    const status = (await verb.quick?.())?.runQuickly(rest);
+    if (status !== undefined) return status;
     return await run(name, await verb.load(), rest);
   } catch (error) {
     const { reportError } = await import('./failure.js');

@@ -3,6 +3,7 @@ import { LarderError } from '@larder/signing/errors';
 import type { NarInfo } from '@larder/signing/narinfo';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
+import type { ClosureWalkHint } from '@larder/substituter/binary-cache/narinfo-walk';
 import { resolveClosure } from '@larder/substituter/closure';
 import { openSource } from '@larder/substituter/open-store';
 import type { PathSource } from '@larder/substituter/store';
@@ -81,7 +82,7 @@ class PathInfoView {
   /** References first. */
   async closure(roots: readonly StorePath[]): Promise<PathInfo[]> {
     const found = await resolveClosure(roots, {
-      find: async (path) => ({ info: await this.#find(path), source: this.#source }),
+      find: async (path, walk) => ({ info: await this.#find(path, walk), source: this.#source }),
       filter: async (paths) => new Set(paths),
       recursive: true,
       concurrency: 64,
@@ -90,8 +91,8 @@ class PathInfoView {
     return sortByReferences(found.map(({ info }) => info));
   }
 
-  async #find(path: StorePath): Promise<PathInfo> {
-    const info = await this.#source.queryPathInfo(path, { signal: this.#signal });
+  async #find(path: StorePath, walk?: ClosureWalkHint): Promise<PathInfo> {
+    const info = await this.#source.queryPathInfo(path, { signal: this.#signal, walk });
     if (info !== undefined) return info;
     throw new LarderError('path-not-found', `${this.#source.uri} does not have ${path}`, {
       fields: { path },

@@ -1,24 +1,43 @@
-import { openDestination } from '@larder/substituter/open-destination';
-import { isCacheUri } from '@larder/substituter/open-store';
-import { parseStoreUri } from '@larder/substituter/store-uri';
+import { openSource } from '@larder/substituter/open-store';
+import { pushPaths } from '@larder/substituter/publish/push-paths';
 import type { Command } from 'commander';
-import { addClientOptions, ClientSession } from './client-session.js';
+import { addClientOptions, type ClientOptions, ClientSession, note } from './client-session.js';
 import { createVerb, usageError } from './command.js';
-import { addProgressOptions, type CopyVerbOptions, copyFrom } from './copy.js';
+import { addProgressOptions, readLines } from './copy.js';
 import { fetchOidcToken, serverOfCache } from './oidc-token.js';
+import { parsePathArguments } from './path-arguments.js';
+import { createProgress, type ProgressOptions } from './progress.js';
+import {
+  addPublishOptions,
+  openPublisher,
+  openUpstreams,
+  type PublishOptions,
+  parseJobs,
+  requireCache,
+} from './push-options.js';
 
-interface PushOptions extends Omit<CopyVerbOptions, 'from' | 'to'> {
-  readonly store: string;
+interface PushOptions extends ClientOptions, ProgressOptions, PublishOptions {
+  readonly recursive: boolean;
+  readonly stdin?: boolean;
   readonly oidc?: true;
 }
 
 export function createCommand(): Command {
   const push = createVerb('push', {
-    summary: 'Publish paths of a store, with all they refer to, to a cache; what it has is not sent again.',
+    summary:
+      'Publish paths of a store, with all they refer to, build logs and realisations, to a cache; what it has is not sent again.',
     examples: [
       [
         'larder push https://cache.example.org/main ./result --token-file ~/.config/larder/token',
         'publish a build and all it needs',
+      ],
+      [
+        'larder push https://cache.example.org/main ./result --upstream-key cache.nixos.org-1',
+        'leave out what cache.nixos.org signed, and so has: a server must take paths without what they refer to, or name it as its own upstream',
+      ],
+      [
+        'nix-build | larder push file:///srv/cache --stdin --secret-key-file ./key.secret',
+        'publish what was just built to a directory, signed with a key of your own',
       ],
       [
         'larder push --oidc https://cache.example.org/main ./result',
@@ -28,23 +47,49 @@ export function createCommand(): Command {
   })
     .argument('<cache>', 'http(s)://HOST/CACHE of a Larder server, or any cache that takes uploads')
     .argument('[path...]', 'store paths, their hash parts, or links to them')
-    .option('--store <store>', 'the store that has the paths', 'auto')
     .option('--no-recursive', 'only the paths themselves, not what they refer to')
     .option('--stdin', 'read paths from standard input, one a line')
     .option('--oidc', "log in with this CI job's ID token: GitHub's, or that in LARDER_ID_TOKEN");
-  return addProgressOptions(addClientOptions(push)).action(runPush);
+  return addProgressOptions(addPublishOptions(addClientOptions(push))).action(runPush);
 }
 
 async function runPush(cache: string, paths: string[], options: PushOptions): Promise<void> {
-  if (!isCacheUri(parseStoreUri(cache)))
-    throw usageError(`'${cache}' is not a cache; 'larder copy --to' fills stores`);
+  requireCache(cache);
   if (paths.length === 0 && options.stdin !== true) throw usageError('name at least one path');
   const token = options.oidc === true ? await fetchOidcToken(serverOfCache(cache)) : undefined;
   await using session = await ClientSession.open(options, token);
-  const destination = await openDestination(cache, session.context);
+  const { signal } = session;
+  const jobs = parseJobs(options, session);
+  await using upstreams = await openUpstreams(options, session);
+  const source = await openSource(options.store, session.context);
   try {
-    await copyFrom([options.store], { session, destination, paths, options });
+    const destination = await openPublisher(cache, options, session);
+    try {
+      const texts = options.stdin === true ? [...paths, ...(await readLines())] : paths;
+      if (texts.length === 0) throw usageError('name at least one path');
+      const roots = await parsePathArguments(texts, {
+        storeDir: source.storeDir,
+        lookup: (hashPart, read) => source.queryPathFromHashPart(hashPart, read),
+        signal,
+      });
+      const progress = createProgress(options);
+      const { recursive } = options;
+      const onEvent = progress.listener;
+      await pushPaths(roots, {
+        source,
+        destination,
+        recursive,
+        upstreams,
+        jobs,
+        onEvent,
+        onNote: note,
+        signal,
+      });
+      progress.finish();
+    } finally {
+      await destination.close();
+    }
   } finally {
-    await destination.close();
+    await source.close();
   }
 }

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { LarderError } from '@larder/signing/errors';
 import { MachineRoot } from '../activate/machine-root.js';
-import { runSwitch } from '../activate/switch-system.js';
+import { chooseVariant, runSwitch } from '../activate/switch-system.js';
 import type { Engines } from '../rebuild/engines.js';
 import type { RebuildContext } from '../rebuild/rebuild.js';
 import { usageError } from './command.js';
@@ -81,7 +81,7 @@ async function goBack(
     return;
   }
   if (changes) report(`Generation ${number} is the current one and the default of the next start.`);
-  await runSwitch(root, { system: target, action });
+  await runSwitch(root, { system: await chooseVariant(root, target, options.specialisation), action });
   if (changes) await runHook(root, options);
 }
 

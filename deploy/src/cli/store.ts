@@ -5,14 +5,16 @@ import type { HashAlgorithm } from '@larder/signing/hash';
 import { hashAlgorithms } from '@larder/signing/hash';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { addPath } from '@larder/substituter/local-store/add-path';
-import type { LocalStore } from '@larder/substituter/local-store/local-store';
+import { LocalStore } from '@larder/substituter/local-store/local-store';
+import { StoreOptimiser } from '@larder/substituter/local-store/optimise';
 import { isCacheUri, openMachineStore, openSource } from '@larder/substituter/open-store';
 import { parseStoreUri } from '@larder/substituter/store-uri';
 import { type Command, Option } from 'commander';
-import { addClientOptions, type ClientOptions, ClientSession } from './client-session.js';
+import { addClientOptions, type ClientOptions, ClientSession, note } from './client-session.js';
 import { createVerb, usageError } from './command.js';
 import { parsePathArguments } from './path-arguments.js';
 import { runQuery } from './store-query.js';
+import { formatBytes } from './units.js';
 
 export interface StoreOptions extends ClientOptions {
   readonly store: string;
@@ -26,7 +28,7 @@ export function createCommand(): Command {
       ['larder store query --referrers /nix/store/…-openssl-3.0', 'what depends on a path'],
     ],
   });
-  for (const each of [add(), query(), dump()]) store.addCommand(each);
+  for (const each of [add(), query(), dump(), optimise()]) store.addCommand(each);
   return store;
 }
 
@@ -127,6 +129,29 @@ function dump(): Command {
     } finally {
       await source.close();
     }
+  });
+}
+
+function optimise(): Command {
+  const verb = createVerb('optimise', {
+    summary:
+      'Share the space of files with the same contents among all paths, by hard links as Nix makes them.',
+    examples: [['larder store optimise', "like 'nix-store --optimise', also beside it"]],
+  });
+  return withStore(verb).action(async (options: StoreOptions) => {
+    await withMachineStore(options, async (store, session) => {
+      if (!(store instanceof LocalStore))
+        throw usageError('only who may write the store can do this: run it as root');
+      const { signal } = session;
+      const optimiser = new StoreOptimiser(store.layout.realStoreDir, { onNote: note, signal });
+      for (const path of await store.queryAllValidPaths()) {
+        // Rooted first: what is valid then stays so.
+        if ((await store.queryMissing([path], signal)).size === 0)
+          await optimiser.optimise(store.realPath(path));
+      }
+      const { filesLinked, bytesFreed } = optimiser.result;
+      process.stderr.write(`${formatBytes(bytesFreed)} freed by hard-linking ${filesLinked} files\n`);
+    });
   });
 }
 

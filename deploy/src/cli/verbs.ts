@@ -10,6 +10,13 @@ export interface Verb {
   readonly summary: string;
   /** Loads the verb's code; nothing of it is read before it is asked for. */
   readonly load: () => Promise<VerbModule>;
+  /** For a verb that must be done in no time: a way past the option parser. */
+  readonly quick?: () => Promise<QuickModule>;
+}
+
+/** Does a verb at once and gives the exit status; `undefined` where it takes the verb's ordinary way. */
+export interface QuickModule {
+  readonly runQuickly: (args: readonly string[]) => number | undefined;
 }
 
 /** Every verb of the executable, in the order `larder --help` shows. */
@@ -27,6 +34,14 @@ export const verbs: Readonly<Record<string, Verb>> = {
   build: { summary: 'realise derivations: fetch or build', load: () => import('./build.js') },
   copy: { summary: 'copy paths between stores and caches', load: () => import('./copy.js') },
   push: { summary: 'publish paths to a cache', load: () => import('./push.js') },
+  'post-build-hook': {
+    summary: "queue what Nix built for a cache: Nix's post-build-hook",
+    load: () => import('./post-build-hook.js'),
+    quick: () => import('./post-build-hook-quick.js'),
+  },
+  queue: { summary: 'look after what waits to be pushed', load: () => import('./queue.js') },
+  'watch-store': { summary: 'publish whatever appears in a store', load: () => import('./watch-store.js') },
+  'watch-exec': { summary: 'publish whatever a command builds', load: () => import('./watch-exec.js') },
   'path-info': { summary: 'show what a store knows of paths', load: () => import('./path-info.js') },
   sign: { summary: 'sign paths with your own key', load: () => import('./sign.js') },
   verify: { summary: 'check contents and signatures, repair', load: () => import('./verify.js') },

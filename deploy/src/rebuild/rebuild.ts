@@ -3,7 +3,7 @@ import { makeCurrent } from '../activate/generations.js';
 import type { MachineRoot } from '../activate/machine-root.js';
 import { type Generation, systemProfile } from '../activate/profile.js';
 import { withProfileLock } from '../activate/profile-lock.js';
-import { runSwitch, type SwitchAction } from '../activate/switch-system.js';
+import { chooseVariant, runSwitch, type SwitchAction } from '../activate/switch-system.js';
 import { readOutputPath } from './output-path.js';
 import type { EvaluationOptions, Evaluator, Realiser } from './pipeline.js';
 import { type ConfigurationChoice, type SystemProduct, systemExpression } from './system-expression.js';
@@ -120,6 +120,8 @@ export async function activateSystem(
   { system, action }: { readonly system: string; readonly action: 'switch' | 'boot' | 'test' },
 ): Promise<Generation | undefined> {
   const { root } = context;
+  // Found out before anything changes.
+  await chooseVariant(root, system, request.specialisation);
   const generation = action === 'test' ? undefined : await registerGeneration(context, request, system);
   await switchTo(context, request, { system, action });
   if (generation !== undefined) {
@@ -148,7 +150,7 @@ export async function switchTo(
 ): Promise<void> {
   const { root, report, signal } = context;
   const { specialisation, installBootLoader } = request;
-  const chosen = specialisation === undefined ? system : `${system}/specialisation/${specialisation}`;
+  const chosen = await chooseVariant(root, system, specialisation);
   if (!(await runSwitch(root, { system: chosen, action }, { installBootLoader, signal })))
     report(`${chosen} has no bin/switch-to-configuration: nothing was started or stopped.`);
 }

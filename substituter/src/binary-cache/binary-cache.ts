@@ -6,6 +6,7 @@ import type { PathInfo } from '@larder/signing/path-info';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
 import type { PackedSource, PathSource, ReadOptions } from '../store.js';
 import type { CacheFiles } from './cache-files.js';
+import type { LarderApi } from './larder-api.js';
 
 export interface BinaryCacheOptions {
   readonly storeDir: StoreDir;
@@ -90,9 +91,9 @@ export class BinaryCache implements PathSource {
   async #fetchNarInfo(hashPart: string, options?: ReadOptions): Promise<NarInfo | undefined> {
     await this.info(options);
     const name = `${hashPart}.narinfo`;
-    const file = await this.files.read(name, options);
-    if (file === undefined) return undefined;
-    const narInfo = parseNarInfo(Buffer.from(file).toString('utf8'), this.storeDir, `${name} of ${this.uri}`);
+    const text = await this.#readNarInfo(hashPart, name, options);
+    if (text === undefined) return undefined;
+    const narInfo = parseNarInfo(text, this.storeDir, `${name} of ${this.uri}`);
     if (storePathHashPart(narInfo.storePath) === hashPart) return narInfo;
     throw new LarderError(
       'narinfo-malformed',
@@ -100,12 +101,30 @@ export class BinaryCache implements PathSource {
     );
   }
 
+  /** A Larder server tells a closure in one answer; from any other each narinfo is asked for by itself. */
+  async #readNarInfo(hashPart: string, name: string, options?: ReadOptions): Promise<string | undefined> {
+    const api = this.larder;
+    if (api !== undefined && options?.walk !== undefined)
+      return options.walk.answersOf(api).find(hashPart, options.signal);
+    const file = await this.files.read(name, options);
+    return file === undefined ? undefined : Buffer.from(file).toString('utf8');
+  }
+
+  /** What the cache can do beyond files if a Larder server has it, once `info` was read. */
+  get larder(): LarderApi | undefined {
+    return this.files.larder;
+  }
+
   /** @throws `compression-unknown`; the bytes throw `cache-file-missing` */
   openPacked(info: PathInfo, options?: ReadOptions): PackedSource {
     const { compression, url, fileSize } = info as NarInfo;
-    const isSmall = fileSize !== undefined && fileSize <= smallNarSize;
-    const bytes = isSmall ? this.#readSmall(url, options) : this.files.open(url, options);
-    return { compression: parseCompression(compression), bytes };
+    return { compression: parseCompression(compression), bytes: this.openFile(url, fileSize, options) };
+  }
+
+  /** A file of the cache's, which may have so many bytes. @throws `cache-file-missing`, once it is read */
+  openFile(name: string, size: number | undefined, options?: ReadOptions): AsyncIterable<Uint8Array> {
+    const isSmall = size !== undefined && size <= smallNarSize;
+    return isSmall ? this.#readSmall(name, options) : this.files.open(name, options);
   }
 
   /** Small archives come whole, on a connection they may share with others: it is round trips that they cost. */

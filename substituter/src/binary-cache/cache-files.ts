@@ -1,4 +1,5 @@
 import type { ReadOptions } from '../store.js';
+import type { LarderApi } from './larder-api.js';
 
 /** Bytes to be put into a cache, which can be read more than once: a failed upload starts over. */
 export interface FileContents {
@@ -33,6 +34,8 @@ export interface CacheFiles {
   localPath?(name: string): string | undefined;
   /** Where temporary files are best made, so that putting them is a rename. */
   readonly scratchDirectory?: string;
+  /** There once \`nix-cache-info\` was read from a Larder server. */
+  readonly larder?: LarderApi | undefined;
   close(): Promise<void>;
 }
 

@@ -4,6 +4,7 @@ import { HttpError } from '../http/http-error.js';
 import { openResumable } from '../http/resumable-body.js';
 import type { ReadOptions } from '../store.js';
 import type { CacheFiles, FileContents, WriteOptions } from './cache-files.js';
+import { LarderApi, speaksLarder } from './larder-api.js';
 
 /** Answers that mean "not here": buckets without listing rights say 403 for what is not there. */
 const absent = [403, 404, 410];
@@ -16,6 +17,7 @@ export class HttpCacheFiles implements CacheFiles {
   readonly uri: string;
   readonly #root: URL;
   readonly #client: HttpClient;
+  larder: LarderApi | undefined;
 
   /** `root` ends in a slash. The client is the caller's to close. */
   constructor(uri: string, root: URL, client: HttpClient) {
@@ -25,7 +27,15 @@ export class HttpCacheFiles implements CacheFiles {
   }
 
   async read(name: string, { signal }: ReadOptions = {}): Promise<Uint8Array | undefined> {
-    return this.#client.fetchSmall(this.#url(name), { absent, limit: longestSmallFile, signal });
+    const asksWhoItIs = name === 'nix-cache-info';
+    return this.#client.fetchSmall(this.#url(name), {
+      absent,
+      limit: longestSmallFile,
+      onAnswer: (response) => {
+        if (asksWhoItIs && speaksLarder(response)) this.larder = new LarderApi(this.#root, this.#client);
+      },
+      signal,
+    });
   }
 
   async *open(name: string, { signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {

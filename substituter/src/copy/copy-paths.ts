@@ -3,10 +3,12 @@ import type { PathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
 import { type Attestation, checkTrust, type Trust } from '@larder/signing/trust';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
+import { ClosureWalkHint } from '../binary-cache/narinfo-walk.js';
 import { resolveClosure } from '../closure.js';
 import type { FoundPath, SourceSet } from '../source-set.js';
 import type { PathSource } from '../store.js';
 import type { CopyListener } from './copy-events.js';
+import { planDeltas } from './delta-plan.js';
 import type { Destination } from './destination.js';
 import { Transfer } from './transfer.js';
 
@@ -30,7 +32,10 @@ export interface CopyOptions {
 export type TrustedSourceOptions = Pick<
   CopyOptions,
   'sources' | 'trusted' | 'requireSignatures' | 'signal'
-> & { readonly destination: Pick<Destination, 'checksTrust' | 'storeDir'> };
+> & {
+  readonly destination: Pick<Destination, 'checksTrust' | 'storeDir'>;
+  readonly walk?: ClosureWalkHint;
+};
 
 export interface CopyResult {
   /** Paths that were copied, references first. */
@@ -46,7 +51,7 @@ export interface CopyResult {
  * @throws `path-not-found`, `signature-untrusted`, `nar-hash-mismatch`, HttpError, and the destination's own errors
  */
 export async function copyPaths(roots: Iterable<StorePath>, options: CopyOptions): Promise<CopyResult> {
-  const plan = await planCopy(roots, options);
+  const plan = await planDeltas(await planCopy(roots, options), options);
   const bytes = plan.reduce((sum, { info }) => sum + info.narSize, 0);
   options.onEvent?.({ type: 'planned', paths: plan.length, bytes });
   await new Transfer(plan, {
@@ -63,7 +68,9 @@ export async function copyPaths(roots: Iterable<StorePath>, options: CopyOptions
 export async function planCopy(roots: Iterable<StorePath>, options: CopyOptions): Promise<FoundPath[]> {
   const { destination, signal } = options;
   const plan = await resolveClosure(roots, {
-    find: (path) => findTrusted(path, new Set(), options),
+    find: (path, walk) =>
+      findTrusted(path, new Set(), { ...options, ...(options.recursive ? { walk } : {}) }),
+    walk: new ClosureWalkHint(async () => (await destination.queryKnown?.()) ?? []),
     filter: (paths) => destination.queryMissing(paths, signal),
     recursive: options.recursive,
     concurrency: options.queries,
@@ -80,13 +87,13 @@ export async function planCopy(roots: Iterable<StorePath>, options: CopyOptions)
 export async function findTrusted(
   path: StorePath,
   unwanted: ReadonlySet<PathSource>,
-  { sources, destination, trusted, requireSignatures, signal }: TrustedSourceOptions,
+  { sources, destination, trusted, requireSignatures, signal, walk }: TrustedSourceOptions,
 ): Promise<FoundPath | undefined> {
   const except = new Set(unwanted);
   const refused: FoundPath[] = [];
   let refusal: Error | undefined;
   for (;;) {
-    const found = await sources.find(path, { except, signal });
+    const found = await sources.find(path, { except, signal, walk });
     if (found === undefined) {
       if (refusal !== undefined) throw refusal;
       return undefined;

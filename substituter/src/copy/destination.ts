@@ -1,10 +1,13 @@
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import type { FoundPath } from '../source-set.js';
+import type { DeltaBase } from './delta-bases.js';
 
 export interface ReceiveOptions {
   /** Called with the number of NAR bytes handled since the last call. */
   readonly onBytes: (count: number) => void;
+  /** Hears what came over the network for a path, in bytes, once it is complete. */
+  readonly onFetched?: (found: FoundPath, bytes: number, isDelta: boolean) => void;
   readonly signal: AbortSignal;
 }
 
@@ -25,6 +28,14 @@ export interface Destination {
   readonly checksTrust: boolean;
   /** Of these paths, those that are not there. */
   queryMissing(paths: readonly StorePath[], signal?: AbortSignal): Promise<ReadonlySet<StorePath>>;
+  /** Paths that are there with all they refer to, as far as that is cheap to say: need not be complete. */
+  queryKnown?(): Promise<Iterable<StorePath>>;
+  /** What of the destination's own each of these might be a newer version of, the likeliest first. */
+  findDeltaBases?(infos: readonly PathInfo[]): Promise<Map<StorePath, DeltaBase[]>>;
+  /** Keeps what deltas will be applied to from going away meanwhile. */
+  holdDeltaBases?(paths: readonly StorePath[]): Promise<void>;
+  /** Receives many small paths, all from one Larder server, at once; an error stands for a path that did not come. */
+  receiveMany?(found: readonly FoundPath[], options: ReceiveOptions): Promise<(Reception | Error)[]>;
   receive(found: FoundPath, options: ReceiveOptions): Promise<Reception>;
   /** Makes received paths visible; `infos` are sorted, references first. */
   commit(infos: readonly PathInfo[], signal?: AbortSignal): Promise<void>;

@@ -38,6 +38,7 @@ export function isSourceFault(error: unknown): boolean {
   if (!(error instanceof LarderError)) return false;
   return (
     error.code.startsWith('codec-') ||
+    error.code === 'archive-frame-malformed' ||
     mismatches.includes(error.code) ||
     [
       'cache-file-missing',

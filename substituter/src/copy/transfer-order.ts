@@ -2,9 +2,17 @@ import type { NarInfo } from '@larder/signing/narinfo';
 import { smallNarSize } from '../binary-cache/binary-cache.js';
 import type { FoundPath } from '../source-set.js';
 
+/** Paths, and bytes as the cache has them, fetched in one go: enough to make asking cheap, few enough to go on several lanes. */
+const batchPaths = 32;
+const batchBytes = 512 * 1024;
+
+function sizeOf({ info }: FoundPath): number {
+  return (info as Partial<NarInfo>).fileSize ?? info.narSize;
+}
+
 /** Whether a path's transfer is a matter of round trips rather than of bytes. */
-function isSmall({ info }: FoundPath): boolean {
-  return ((info as Partial<NarInfo>).fileSize ?? info.narSize) <= smallNarSize;
+function isSmall(found: FoundPath): boolean {
+  return sizeOf(found) <= smallNarSize;
 }
 
 /**
@@ -35,6 +43,21 @@ export class TransferOrder {
     return this.#small.take();
   }
 
+  /** Small paths that may be fetched in one go: all from one source. A single one that may not is alone. */
+  takeSmallBatch(mayJoin: (found: FoundPath) => boolean): FoundPath[] {
+    const first = this.#small.take();
+    if (first === undefined) return [];
+    const batch = [first];
+    let bytes = sizeOf(first);
+    while (mayJoin(first) && batch.length < batchPaths && bytes < batchBytes) {
+      const next = this.#small.take((found) => found.source === first.source && mayJoin(found));
+      if (next === undefined) break;
+      batch.push(next);
+      bytes += sizeOf(next);
+    }
+    return batch;
+  }
+
   takeLarge(): FoundPath | undefined {
     return this.#large.take();
   }
@@ -54,9 +77,12 @@ class PathQueue {
     this.#taken = taken;
   }
 
-  take(): FoundPath | undefined {
+  /** The next, if it is `wanted`. */
+  take(wanted: (found: FoundPath) => boolean = () => true): FoundPath | undefined {
     while (this.#next < this.#paths.length) {
-      const found = this.#paths[this.#next++]!;
+      const found = this.#paths[this.#next]!;
+      if (!this.#taken.has(found) && !wanted(found)) return undefined;
+      this.#next++;
       if (this.#taken.has(found)) continue;
       this.#taken.add(found);
       return found;

@@ -1,13 +1,17 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { hasCode } from '@larder/signing/errors';
+import type { NarInfo } from '@larder/signing/narinfo';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
+import { Semaphore } from '../concurrency.js';
 import type { FoundPath } from '../source-set.js';
 import type { PathSource } from '../store.js';
 import { CommitQueue } from './commit-queue.js';
 import type { CopyListener } from './copy-events.js';
-import type { Destination } from './destination.js';
+import type { Destination, Reception } from './destination.js';
 import { isSourceFault } from './nar-mismatch.js';
+import { comesWithOthers } from './receive-archives.js';
 import { TransferOrder } from './transfer-order.js';
 
 export interface TransferOptions {
@@ -25,6 +29,9 @@ export interface TransferOptions {
 
 /** Small paths under way at a time: they wait for the network more than they use it. */
 const smallTransfers = 48;
+
+/** Answers of many small paths under way at a time: enough to keep a long line full. */
+const batchTransfers = 4;
 
 /** How often paths that another process is adding are looked at again, in milliseconds. */
 const busyPoll = 50;
@@ -45,6 +52,8 @@ export class Transfer {
   readonly #abort = new AbortController();
   readonly #signal: AbortSignal;
   /** Paths whose waiting was told. */
+  readonly #fetched = new Map<StorePath, { readonly bytes: number; readonly isDelta: boolean }>();
+  readonly #batches = new Semaphore(batchTransfers);
   readonly #announced = new Set<StorePath>();
   #busy: FoundPath[] = [];
   #failure: { readonly error: unknown } | undefined;
@@ -69,7 +78,7 @@ export class Transfer {
       // Half go up from the leaves, so that commits flow; half take the largest, so that none is left last.
       this.#runLane(() => (lane % 2 === 0 ? this.#order.takeLarge() : this.#order.takeLargest())),
     );
-    const small = Array.from({ length: smallTransfers }, () => this.#runLane(() => this.#order.takeSmall()));
+    const small = Array.from({ length: smallTransfers }, () => this.#runSmallLane());
     const lanes = [...large, ...small];
     await Promise.all(lanes);
     await this.#commits.drain().catch((error: unknown) => this.#fail(error));
@@ -89,6 +98,41 @@ export class Transfer {
         this.#fail(error);
       }
     }
+  }
+
+  async #runSmallLane(): Promise<void> {
+    const mayJoin = this.#options.destination.receiveMany === undefined ? () => false : comesWithOthers;
+    for (;;) {
+      if (this.#signal.aborted) return;
+      const batch = this.#order.takeSmallBatch(mayJoin);
+      if (batch.length < 2) {
+        const next = batch[0] ?? (await this.#takeBusy());
+        if (next === undefined) return;
+        await this.#transfer(next).catch((error: unknown) => this.#fail(error));
+        continue;
+      }
+      await this.#batches.run(() => this.#receiveMany(batch)).catch((error: unknown) => this.#fail(error));
+    }
+  }
+
+  /** Several paths in one go; one that does not come is fetched by itself. */
+  async #receiveMany(batch: readonly FoundPath[]): Promise<void> {
+    const { onEvent, destination } = this.#options;
+    for (const { info, source } of batch)
+      onEvent?.({ type: 'started', path: info.storePath, bytes: info.narSize, source: source.uri });
+    const receptions = await destination.receiveMany!(batch, {
+      onBytes: () => {},
+      onFetched: (found, bytes, isDelta) => this.#fetched.set(found.info.storePath, { bytes, isDelta }),
+      signal: this.#signal,
+    });
+    for (const [index, reception] of receptions.entries()) {
+      const found = batch[index]!;
+      if (!(reception instanceof Error)) this.#note(found, reception);
+      else if (!this.#signal.aborted && !mayComeAlone(reception)) this.#fail(reception);
+    }
+    // Alone, as an archive, and if need be from elsewhere.
+    const again = batch.filter((_, index) => mayComeAlone(receptions[index]));
+    await Promise.all(again.map(({ info, source }) => this.#transfer({ info, source })));
   }
 
   /** A path that was busy before, once nothing else is left to begin. */
@@ -122,8 +166,15 @@ export class Transfer {
     onEvent?.({ type: 'started', path, bytes, source: found.source.uri });
     const reception = await destination.receive(found, {
       onBytes: (count) => onEvent?.({ type: 'progress', path, bytes: count }),
+      onFetched: (_, fetched, isDelta) => this.#fetched.set(path, { bytes: fetched, isDelta }),
       signal: this.#signal,
     });
+    this.#note(found, reception);
+  }
+
+  #note(found: FoundPath, reception: Reception): void {
+    const { storePath: path, narSize: bytes } = found.info;
+    const { onEvent } = this.#options;
     if (reception === 'busy') {
       this.#busy.push(found);
       if (!this.#announced.has(path)) onEvent?.({ type: 'waiting', path });
@@ -132,7 +183,9 @@ export class Transfer {
     }
     if (reception === 'present') this.#commits.notePresent(found.info);
     else this.#commits.noteReceived(found.info);
-    onEvent?.({ type: 'finished', path, bytes });
+    const fetched = this.#fetched.get(path);
+    const { fileSize } = found.info as Partial<NarInfo>;
+    onEvent?.({ type: 'finished', path, bytes, fetched: fetched?.bytes, delta: fetched?.isDelta, fileSize });
   }
 
   async #commit(infos: readonly PathInfo[]): Promise<void> {
@@ -149,4 +202,11 @@ export class Transfer {
     this.#failure ??= { error };
     this.#abort.abort();
   }
+}
+
+/** Whether a path that did not come with the others is to be tried by itself; what lies in its place is cleared away then. */
+function mayComeAlone(reception: unknown): boolean {
+  return (
+    reception instanceof Error && (isSourceFault(reception) || hasCode(reception, 'restore-target-exists'))
+  );
 }

@@ -59,6 +59,8 @@ export interface SmallFileOptions {
   readonly absent: readonly number[];
   /** Bytes above which it counts as a mistake. */
   readonly limit: number;
+  /** Sees the answer's headers, whatever its status. */
+  readonly onAnswer?: (response: HttpResponse) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -130,6 +132,7 @@ export class HttpClient {
         accept: options.absent,
         signal: options.signal,
       });
+      options.onAnswer?.(response);
       if (options.absent.includes(response.statusCode)) {
         await response.body.dump();
         return undefined;
@@ -176,6 +179,8 @@ export class HttpClient {
         method,
         headers: this.#headers(target, first, options),
         body: toBody(options.body?.()),
+        // What is short may be repeated, so it need not wait for the connection to be idle.
+        ...(options.pipelined === true ? { idempotent: true } : {}),
         signal: options.signal,
       });
     } catch (error) {

@@ -5,6 +5,7 @@ import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import Database from 'better-sqlite3';
 import { isWritable } from './layout.js';
 import { formatRow, parseRow, type ValidPathRow } from './path-info-row.js';
+import { RealisationTable } from './realisation-table.js';
 import { SCHEMA, SCHEMA_VERSION } from './schema.js';
 
 /** Long enough for any transaction of Nix's, in milliseconds. */
@@ -26,11 +27,13 @@ export type DerivationOutputs = ReadonlyMap<string, StorePath>;
 export class StoreDatabase {
   readonly #db: Database.Database;
   readonly #storeDir: StoreDir;
+  readonly realisations: RealisationTable;
   readonly #statements: ReturnType<typeof prepareStatements>;
 
-  private constructor(db: Database.Database, storeDir: StoreDir) {
+  private constructor(db: Database.Database, storeDir: StoreDir, directory: string) {
     this.#db = db;
     this.#storeDir = storeDir;
+    this.realisations = new RealisationTable(db, storeDir, directory);
     this.#statements = prepareStatements(db);
   }
 
@@ -74,7 +77,7 @@ export class StoreDatabase {
         writeSchemaVersion(`${directory}/schema`);
       }
     }
-    return new StoreDatabase(db, storeDir);
+    return new StoreDatabase(db, storeDir, directory);
   }
 
   close(): void {
@@ -99,6 +102,17 @@ export class StoreDatabase {
 
   queryAllValidPaths(): StorePath[] {
     return this.#parsePaths(this.#statements.all.all());
+  }
+
+  /** Paths that became valid after the one with this number, in that order, with the number of the last. */
+  queryPathsAfter(position: number): { readonly paths: StorePath[]; readonly position: number } {
+    const rows = this.#statements.after.all(position);
+    return { paths: this.#parsePaths(rows.map(({ path }) => path)), position: rows.at(-1)?.id ?? position };
+  }
+
+  /** The number of the path that became valid last; numbers are never used again. */
+  get lastPosition(): number {
+    return this.#statements.lastId.get() ?? 0;
   }
 
   queryReferrers(path: StorePath): StorePath[] {
@@ -159,7 +173,10 @@ export class StoreDatabase {
   invalidate(paths: readonly StorePath[]): void {
     this.#db
       .transaction(() => {
-        for (const path of paths) this.#statements.invalidate.run(this.#storeDir.format(path));
+        for (const path of paths) {
+          this.realisations.release(path);
+          this.#statements.invalidate.run(this.#storeDir.format(path));
+        }
       })
       .immediate();
   }
@@ -205,6 +222,10 @@ function prepareStatements(db: Database.Database) {
       'select id, path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca from ValidPaths where path = ?',
     ),
     all: column<string>('select path from ValidPaths'),
+    after: db.prepare<[number], { id: number; path: string }>(
+      'select id, path from ValidPaths where id > ? order by id limit 1000',
+    ),
+    lastId: column<number>('select max(id) from ValidPaths'),
     // A range start with a limit uses the index, which "like" would not.
     fromPrefix: column<string>('select path from ValidPaths where path >= ? limit 1'),
     references: column<string>('select path from Refs join ValidPaths on reference = id where referrer = ?'),

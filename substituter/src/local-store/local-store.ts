@@ -4,7 +4,6 @@ import { LarderError } from '@larder/signing/errors';
 import { writeNar } from '@larder/signing/nar-writer';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
-import type { Settings } from '../settings/settings.js';
 import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
 import { type DerivationOutputs, StoreDatabase } from './database.js';
 import { deleteTree } from './delete-tree.js';
@@ -18,28 +17,14 @@ import {
 } from './file-lock.js';
 import { realPath, type StoreLayout } from './layout.js';
 import { Leftovers } from './leftovers.js';
+import type { LocalStoreOptions } from './local-store-options.js';
+import { StoreOptimiser } from './optimise.js';
+import type { RealisationTable } from './realisation-table.js';
 import { readDerivationOutputs } from './register-derivation.js';
 import { createStoreDirectories, reserveSpace } from './store-directories.js';
 import { TempRoots } from './temp-roots.js';
 
-/** The settings a local store obeys. */
-export interface LocalStoreOptions {
-  readonly fsyncMetadata: boolean;
-  /** Flush files to disk before their path becomes valid. */
-  readonly fsyncStorePaths: boolean;
-  readonly reservedSpace: number;
-  /** Called when another process holds what is needed: the path of the lock. */
-  readonly onWait?: (path: string) => void;
-}
-
-export function localStoreOptions(settings: Settings): LocalStoreOptions {
-  return {
-    fsyncMetadata: settings.get('fsync-metadata'),
-    // sync-before-registering asks for the same guarantee by syncing the whole machine.
-    fsyncStorePaths: settings.get('fsync-store-paths') || settings.get('sync-before-registering'),
-    reservedSpace: settings.get('gc-reserved-space'),
-  };
-}
+export { type LocalStoreOptions, localStoreOptions } from './local-store-options.js';
 
 /**
  * A path that is being added: its lock is held and `directory` does not exist. The caller makes the tree there
@@ -73,6 +58,7 @@ export class LocalStore implements MachineStore {
   readonly #tempRoots: TempRoots;
   readonly #bigLock: number;
   readonly #leftovers: Leftovers;
+  #optimiser: StoreOptimiser | undefined;
 
   private constructor(uri: string, layout: StoreLayout, parts: LocalStoreParts) {
     this.uri = uri;
@@ -108,6 +94,7 @@ export class LocalStore implements MachineStore {
         storeDir: layout.storeDir,
         fsyncMetadata: options.fsyncMetadata,
       });
+      if (options.realisations) database.realisations.create();
       return new LocalStore(uri, layout, { options, database, bigLock });
     } catch (error) {
       closeSync(bigLock);
@@ -139,6 +126,16 @@ export class LocalStore implements MachineStore {
 
   async queryAllValidPaths(): Promise<StorePath[]> {
     return this.#database.queryAllValidPaths();
+  }
+
+  /** Up to a thousand paths that became valid after `position`, in that order, with the position of the last. */
+  queryPathsAfter(position: number): { readonly paths: StorePath[]; readonly position: number } {
+    return this.#database.queryPathsAfter(position);
+  }
+
+  /** The position of what became valid last. */
+  get lastPosition(): number {
+    return this.#database.lastPosition;
   }
 
   async queryReferrers(path: StorePath): Promise<StorePath[]> {
@@ -223,13 +220,23 @@ export class LocalStore implements MachineStore {
       return {
         storePath: path,
         directory,
-        publish: () => (repair ? this.#replace(path, directory) : this.#publish(path, directory)),
+        publish: async () => {
+          await (repair ? this.#replace(path, directory) : this.#publish(path, directory));
+          await this.optimiseNew(path);
+        },
         release: () => lock.release(),
       };
     } catch (error) {
       lock.release();
       throw error;
     }
+  }
+
+  /** Shares the files of a path that is about to become valid with others, where the settings say so. */
+  async optimiseNew(path: StorePath): Promise<void> {
+    if (!this.#options.optimise) return;
+    this.#optimiser ??= new StoreOptimiser(this.layout.realStoreDir);
+    await this.#optimiser.optimise(this.realPath(path));
   }
 
   /** Invariant 2: the tree comes whole, and its place is empty. */
@@ -267,6 +274,11 @@ export class LocalStore implements MachineStore {
       outputs.set(storePath, readDerivationOutputs(this.realPath(storePath), this.storeDir));
     }
     this.#database.register(infos, outputs);
+  }
+
+  /** Which paths outputs of derivations came out as. */
+  get realisations(): RealisationTable {
+    return this.#database.realisations;
   }
 
   /** Adds signatures to a valid path. */

@@ -6,6 +6,7 @@ import { formatNarListing, readNarListing } from '@larder/signing/nar-listing';
 import type { NarWork } from '@larder/signing/nar-work';
 import { formatNarInfo, type NarInfo } from '@larder/signing/narinfo';
 import type { PathInfo } from '@larder/signing/path-info';
+import { formatRealisation, type Realisation, realisationKey } from '@larder/signing/realisation';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
 import { signPathInfo } from '@larder/signing/trust';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
@@ -15,6 +16,7 @@ import type { Destination, ReceiveOptions, Reception } from '../copy/destination
 import type { FoundPath } from '../source-set.js';
 import { packPath } from './pack-path.js';
 import { writePackedFile } from './packed-file.js';
+import type { SideFiles } from './side-files.js';
 
 /** A NAR that is in the cache, for its narinfo. */
 type UploadedNar = Required<Pick<NarInfo, 'url' | 'fileHash' | 'fileSize'>>;
@@ -36,7 +38,7 @@ export interface CachePublisherOptions {
  * Publishes to a binary cache in stock Nix's way, in its layout: the NAR under its compressed hash, the listing if
  * asked for, and the narinfo last, after those of all references.
  */
-export class CachePublisher implements Destination {
+export class CachePublisher implements Destination, SideFiles {
   readonly checksTrust = false;
   readonly storeDir: StoreDir;
   readonly #files: CacheFiles;
@@ -123,6 +125,17 @@ export class CachePublisher implements Destination {
     const contents = fileContents(formatNarInfo(signed, this.storeDir));
     await this.#files.write(narInfoName(storePath), contents, { contentType: 'text/x-nix-narinfo' });
     this.#received.delete(storePath);
+  }
+
+  async putLog(derivation: StorePath, text: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const contentType = 'text/plain; charset=utf-8';
+    await this.#files.write(`log/${derivation}`, fileContents(text), { contentType, signal });
+  }
+
+  async putRealisation(realisation: Realisation, signal?: AbortSignal): Promise<void> {
+    const contents = fileContents(formatRealisation(realisation));
+    const contentType = 'application/json';
+    await this.#files.write(realisationKey(realisation.id), contents, { contentType, signal });
   }
 
   /** What was uploaded stays: the next try finds it, and a cache's owner collects what no narinfo names. */

@@ -1,14 +1,18 @@
 import type { WritableCompression } from '@larder/signing/compression';
 import { formatContentAddress } from '@larder/signing/content-address';
 import { LarderError } from '@larder/signing/errors';
+import type { SecretKey } from '@larder/signing/key';
 import type { NarWork } from '@larder/signing/nar-work';
 import type { PathInfo } from '@larder/signing/path-info';
+import { formatRealisation, type Realisation, realisationKey } from '@larder/signing/realisation';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
+import { signPathInfo } from '@larder/signing/trust';
 import {
   type CacheDescription,
   type CommitPath,
   commitUrl,
   describeUrl,
+  logUrl,
   MAX_BATCH_PATHS,
   missingUrl,
   narUrl,
@@ -22,6 +26,7 @@ import { HttpError, isTransientHttpError } from '../http/http-error.js';
 import type { FoundPath } from '../source-set.js';
 import type { PackedSource } from '../store.js';
 import { packPath } from './pack-path.js';
+import type { SideFiles } from './side-files.js';
 
 /** A cache on a Larder server. */
 export interface LarderCache {
@@ -66,7 +71,7 @@ export async function describeLarderCache(
  * Publishes by Larder's own API: one question for what is missing, NARs under their NarHash straight from the
  * source (no temporary file, since the name is known beforehand), and one commit a batch.
  */
-export class LarderPublisher implements Destination {
+export class LarderPublisher implements Destination, SideFiles {
   readonly checksTrust = false;
   readonly storeDir: StoreDir;
   readonly #cache: LarderCache;
@@ -127,9 +132,22 @@ export class LarderPublisher implements Destination {
 
   async commit(infos: readonly PathInfo[]): Promise<void> {
     for (let at = 0; at < infos.length; at += MAX_BATCH_PATHS) {
-      const paths = infos.slice(at, at + MAX_BATCH_PATHS).map(commitPath);
+      const paths = infos
+        .slice(at, at + MAX_BATCH_PATHS)
+        .map((info) => commitPath(signPathInfo(info, this.#options.secretKeys, this.storeDir)));
       await this.#post(commitUrl(this.#cache.server, this.#cache.name), { paths });
     }
+  }
+
+  async putLog(derivation: StorePath, text: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const headers = { 'content-type': 'text/plain; charset=utf-8' };
+    await this.#put(logUrl(this.#cache.server, this.#cache.name, derivation), { text, headers, signal });
+  }
+
+  async putRealisation(realisation: Realisation, signal?: AbortSignal): Promise<void> {
+    const headers = { 'content-type': 'application/json' };
+    const text = formatRealisation(realisation);
+    await this.#put(`${this.uri}/${realisationKey(realisation.id)}`, { text, headers, signal });
   }
 
   /** The server collects NARs that no commit named. */
@@ -141,6 +159,16 @@ export class LarderPublisher implements Destination {
     const response = await this.#http.request(url, { method: 'HEAD', accept: [404], signal });
     await response.body.dump();
     return response.statusCode !== 404;
+  }
+
+  async #put(url: string, { text, ...options }: SmallUpload): Promise<void> {
+    try {
+      const request = { method: 'PUT', body: () => text, ...options } as const;
+      const response = await this.#http.request(new URL(url), request);
+      await response.body.dump();
+    } catch (error) {
+      throw asRefusal(error, this.uri);
+    }
   }
 
   async #post(url: string, value: unknown, signal?: AbortSignal): Promise<unknown> {
@@ -166,6 +194,12 @@ export class LarderPublisher implements Destination {
   }
 }
 
+interface SmallUpload {
+  readonly text: Uint8Array | string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
 export interface LarderPublisherOptions {
   readonly http: HttpClient;
   readonly work: NarWork;
@@ -173,6 +207,8 @@ export interface LarderPublisherOptions {
   /** Of NARs that come from a store; one from a cache is sent as it is. How the server keeps them is its own choice. */
   readonly compression: WritableCompression;
   readonly level?: number;
+  /** Keys that sign what is published, next to those of the server. */
+  readonly secretKeys: readonly SecretKey[];
 }
 
 function commitPath(info: PathInfo): CommitPath {

@@ -11,6 +11,11 @@
       types = own.types // {
         strMatching = pattern: own.types.matching pattern "a string matching ${pattern}";
         ints = { inherit (own.types) between; };
+        numbers.between = low: high: {
+          description = "a number from ${toString low} to ${toString high}";
+          check = value: (builtins.isInt value || builtins.isFloat value) && value >= low && value <= high;
+          merge = own.types.anything.merge;
+        };
       };
     }
   ),

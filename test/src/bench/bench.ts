@@ -6,6 +6,7 @@ import { benchMemory } from './memory.js';
 import { formatTable, meetsAims, type Row, writeReport } from './report.js';
 import { benchServing } from './serve.js';
 import { prepareSetting, type Setting } from './setting.js';
+import { benchSlowLink } from './slow.js';
 import { benchCopy, benchPush, checkPrograms } from './transfer.js';
 
 const closure = { paths: 300, bytes: 400_000_000 };
@@ -22,6 +23,7 @@ const onClosure: Readonly<Record<string, Part>> = {
 const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>> = {
   evaluate: benchEvaluation,
   memory: benchMemory,
+  slow: benchSlowLink,
   rebuild: benchRebuild,
 };
 

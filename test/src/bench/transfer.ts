@@ -78,7 +78,8 @@ async function pushOnce(
   return { client, server: await peakMemory(server.pid) };
 }
 
-function emptyStore(publicKey: string): Promise<Nix> {
+/** A store of stock Nix without anything, that trusts this key. */
+export function emptyStore(publicKey: string): Promise<Nix> {
   return Nix.create({ settings: { ...plainSettings, 'trusted-public-keys': publicKey } });
 }
 

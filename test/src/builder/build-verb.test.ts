@@ -74,7 +74,7 @@ test('--check finds what is not deterministic, as Nix does, and accepts what is'
   if (!needsComponent(t, 'nix') || !needsComponent(t, 'sandbox')) return;
   await using store = await createStore();
   const [steady = '', random = ''] = await store.instantiate(
-    `let ${prelude} in [ (sh "echo $out > $out" {}) (sh "cat /proc/sys/kernel/random/uuid > $out" { name = "random"; }) ]`,
+    `let ${prelude} in [ (sh "echo $out > $out" {}) (sh "mkdir $out; echo same > $out/same; (echo 012345678; cat /proc/sys/kernel/random/uuid) > $out/uuid" { name = "random"; }) ]`,
   );
   for (const derivation of [steady, random])
     assert.equal((await larder(store, ['build', derivation])).status, 0);
@@ -86,6 +86,9 @@ test('--check finds what is not deterministic, as Nix does, and accepts what is'
     differs.stderr,
     /may not be deterministic: output '.*-random' differs from '.*-random\.check'/,
   );
+  // Which file differs, and from where on; the first digits of the uuid may be the same by chance.
+  assert.match(differs.stderr, /\.check':\n {2}uuid differs from byte 1\d on$/m);
+  assert.doesNotMatch(differs.stderr, /same/);
   const theirs = await store.try('nix-store', ['--realise', '--check', random]);
   assert.notEqual(theirs.status, 0);
 });

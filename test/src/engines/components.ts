@@ -27,7 +27,10 @@ export type ComponentName =
   | 'proxy'
   | 'charts'
   | 'shellcheck'
-  | 'browser';
+  | 'browser'
+  | 'git'
+  | 'mercurial'
+  | 'openssl';
 
 /** The part of node:test's context that a skip needs. */
 interface SkippableTest {

@@ -55,3 +55,8 @@ export function buildsImage(): boolean {
 export function nixpkgsLibrary(): string | undefined {
   return process.env.LARDER_NIXPKGS_LIB || undefined;
 }
+
+/** `LARDER_SEARCH_PATHS`: how many paths search is tried on; a million are the real thing. */
+export function searchedPaths(): number {
+  return Number(process.env.LARDER_SEARCH_PATHS || 3000);
+}

@@ -42,7 +42,7 @@ export function makeEvaluator(options: InProcessOptions = {}): Evaluator {
     home: '/homeless',
     workingDirectory: options.workingDirectory ?? '/',
   };
-  const fetcher = { fetchUrl: nothing, fetchTree: nothing };
+  const fetcher = { fetchUrl: nothing, fetchTree: nothing, fetchClosure: nothing };
   return new Evaluator({
     host: new LocalHost({ files: new FileAccess(), store, fetcher, surroundings }),
     settings: {

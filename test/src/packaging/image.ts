@@ -95,7 +95,8 @@ async function replayCopy(copy: Copy, root: string, roots: ReadonlyMap<string, s
     const to = join(root, target.endsWith('/') ? join(inside, name.split('/').at(-1) ?? '') : inside);
     await mkdir(dirname(to), { recursive: true });
     if (from !== undefined && !roots.has(from)) await copyFromClone(name, to);
-    else await copyKept(from === undefined ? join(repository, name) : join(roots.get(from) ?? '', name), to);
+    else if (from === undefined) await copyKept(join(repository, name), to);
+    else await cp(join(roots.get(from) ?? '', name), to, { recursive: true, verbatimSymlinks: true });
   }
 }
 

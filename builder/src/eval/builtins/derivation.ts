@@ -210,6 +210,12 @@ class DerivationBuilder {
     const sources = new Set<StorePath>();
     // What contexts name was a store path when it was put there.
     const addOutput = (drv: string, output: string): void => {
+      if (drv.startsWith('!')) {
+        throw new NixError(
+          'other',
+          `derivation '${this.name}' depends on an output of a derivation that is built itself, which cannot be written yet`,
+        );
+      }
       const path = drv as StorePath;
       const outputs = derivations.get(path);
       if (outputs === undefined) derivations.set(path, new Set([output]));

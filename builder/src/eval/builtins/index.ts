@@ -3,10 +3,13 @@ import { controlBuiltins } from './control.js';
 import type { Builtin } from './define.js';
 import { derivationBuiltins } from './derivation.js';
 import { fetchBuiltins } from './fetch.js';
+import { closureBuiltins } from './fetch-closure.js';
+import { mercurialBuiltins } from './fetch-mercurial.js';
 import { fileBuiltins } from './files.js';
 import { flakeBuiltins } from './flakes.js';
 import { listBuiltins } from './lists.js';
 import { numberBuiltins } from './numbers.js';
+import { outputOfBuiltins } from './output-of.js';
 import { setBuiltins } from './sets.js';
 import { stringBuiltins } from './strings.js';
 import { tomlBuiltins } from './toml.js';
@@ -26,6 +29,9 @@ export function allBuiltins(): Builtin[] {
     ...derivationBuiltins(),
     ...tomlBuiltins(),
     ...fetchBuiltins(),
+    ...mercurialBuiltins(),
+    ...closureBuiltins(),
+    ...outputOfBuiltins(),
     ...flakeBuiltins(),
   ];
 }

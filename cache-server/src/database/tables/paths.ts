@@ -42,6 +42,23 @@ export async function queryNarInfoText(
   return row?.narinfo;
 }
 
+/** The narinfos of those of `hashParts` that the cache serves. */
+export async function queryNarInfoTexts(
+  db: Kysely<Schema>,
+  cacheId: number,
+  hashParts: readonly string[],
+): Promise<string[]> {
+  const rows = await inBatches(hashParts, (batch) =>
+    db
+      .selectFrom('paths')
+      .select('narinfo')
+      .where('cache_id', '=', cacheId)
+      .where('hash_part', 'in', batch)
+      .execute(),
+  );
+  return rows.map((row) => row.narinfo);
+}
+
 /** Those of `hashParts` that the cache serves, by hash part. */
 export async function queryPaths(
   db: Kysely<Schema>,

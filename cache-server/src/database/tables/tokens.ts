@@ -26,6 +26,10 @@ export async function queryTokenByHash(db: Kysely<Schema>, hash: string): Promis
   return db.selectFrom('tokens').selectAll().where('token_hash', '=', hash).executeTakeFirst();
 }
 
+export async function queryTokenById(db: Kysely<Schema>, id: number): Promise<TokenRow | undefined> {
+  return db.selectFrom('tokens').selectAll().where('id', '=', id).executeTakeFirst();
+}
+
 /** Gives the new row; `undefined` when this very token is known already. */
 export async function insertToken(
   db: Kysely<Schema>,

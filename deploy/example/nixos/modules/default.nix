@@ -8,6 +8,7 @@
     ./networking.nix
     ./daemons.nix
     ./sshd.nix
+    ./specialisation.nix
     ./toplevel.nix
     ./vm.nix
   ];

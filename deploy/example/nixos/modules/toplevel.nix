@@ -173,17 +173,23 @@ let
     exec init < /dev/console > /dev/console 2>&1
   '';
 
+  # How to boot the system that lies at `toplevel`.
+  bootEntry = toplevel: {
+    inherit (config.system) label;
+    inherit (pkgs) system;
+    inherit toplevel;
+    kernel = "${config.boot.kernel}/vmlinuz";
+    inherit (config.boot) kernelParams;
+    initrd = "${config.boot.initrd}/initrd";
+    init = "${toplevel}/init";
+  };
+
   bootspec = {
-    "org.nixos.bootspec.v1" = {
-      inherit (config.system) label;
-      inherit (pkgs) system;
-      kernel = "${config.boot.kernel}/vmlinuz";
-      inherit (config.boot) kernelParams;
-      initrd = "${config.boot.initrd}/initrd";
-      init = "@toplevel@/init";
-      toplevel = "@toplevel@";
-    };
-    "org.nixos.specialisation.v1" = { };
+    "org.nixos.bootspec.v1" = bootEntry "@toplevel@";
+    "org.nixos.specialisation.v1" = builtins.mapAttrs (_: variant: {
+      "org.nixos.bootspec.v1" = variant.bootEntry "${variant.toplevel}";
+      "org.nixos.specialisation.v1" = { };
+    }) build.specialisations;
     # How whoever writes the boot menu is to write it: this system has no installer of its own.
     "org.larder.boot-menu.v1" = {
       inherit (config.boot.loader) timeout;
@@ -221,6 +227,7 @@ in
     };
   };
   config.system.build = {
+    inherit bootEntry;
     bootspec = pkgs.writeText "boot.json" (builtins.toJSON bootspec);
     toplevel =
       if assertionFailures != [ ] then
@@ -245,6 +252,11 @@ in
             printf '%s' "$system" > $out/system
             sed "s|@toplevel@|$out|g" ${build.bootspec} > $out/boot.json
             cp ${switch} $out/bin/switch-to-configuration
+            ${lib.concatLines (
+              lib.mapAttrsToList (name: variant: ''
+                mkdir -p $out/specialisation
+                ln -s ${variant.toplevel} $out/specialisation/${name}'') build.specialisations
+            )}
             for script in activate:${activate} init:${init}; do
               { echo "#!${pkgs.busybox}/bin/ash"; echo "exec ''${script#*:} $out \"\$@\""; } > $out/''${script%%:*}
               chmod 0555 $out/''${script%%:*}

@@ -1,0 +1,104 @@
+import { gzipSync } from 'node:zlib';
+import {
+  type ArchiveRequest,
+  archivesUrl,
+  closureUrl,
+  type DeltaOffer,
+  deltasUrl,
+  formatNarInfosRequest,
+  type NarInfosRequest,
+  narInfosUrl,
+  parseDeltasResponse,
+  parseNarInfos,
+  type WantedDelta,
+} from '@larder/signing/download';
+import { decodeBody } from '../http/content-encoding.js';
+import { type HttpClient, type HttpResponse, header } from '../http/http-client.js';
+import { HttpError } from '../http/http-error.js';
+
+/** Bytes of a request from which on it pays to compress it. */
+const packedFrom = 1024;
+
+/** What a Larder server does for a cache beyond what every web server does. Made once the server said it is one. */
+export class LarderApi {
+  readonly #server: string;
+  readonly #cache: string;
+  readonly #http: HttpClient;
+
+  /** `root` is the cache's URL: its last part is the cache's name, what is before it the server's address. */
+  constructor(root: URL, http: HttpClient) {
+    const parts = root.pathname.split('/').filter((part) => part !== '');
+    this.#cache = decodeURIComponent(parts.pop() ?? '');
+    this.#server = [root.origin, ...parts].join('/');
+    this.#http = http;
+  }
+
+  /**
+   * Gives the narinfos asked for (and, for a closure, of all they refer to) to `onText` as they come, in any order; what
+   * the cache lacks is left out. When the answer breaks off it is asked for anew, and `onText` hears some twice.
+   * @throws HttpError, `narinfo-malformed`
+   */
+  async queryNarInfos(
+    kind: 'closure' | 'narinfos',
+    request: NarInfosRequest,
+    { onText, signal }: { readonly onText: (text: string) => void; readonly signal?: AbortSignal },
+  ): Promise<void> {
+    const url = new URL((kind === 'closure' ? closureUrl : narInfosUrl)(this.#server, this.#cache));
+    await this.#http.retry(async () => {
+      const response = await this.#post(url, formatNarInfosRequest(request), signal);
+      try {
+        for await (const text of parseNarInfos(decodeBody(response, signal))) onText(text);
+      } catch (error) {
+        signal?.throwIfAborted();
+        throw new HttpError('cache-unreachable', { method: 'POST', url, cause: error });
+      }
+    }, signal);
+  }
+
+  /** The deltas the server has or will have in time; it has begun to make the others. @throws HttpError */
+  async queryDeltas(wanted: readonly WantedDelta[], signal?: AbortSignal): Promise<readonly DeltaOffer[]> {
+    const url = new URL(deltasUrl(this.#server, this.#cache));
+    return this.#http.retry(async () => {
+      const response = await this.#post(url, JSON.stringify({ wanted }), signal);
+      return parseDeltasResponse(await response.body.json()).offers;
+    }, signal);
+  }
+
+  /** Many small archives in one answer (signing's archive-frames), tried once. @throws HttpError */
+  async *openArchives(archives: readonly ArchiveRequest[], signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const url = new URL(archivesUrl(this.#server, this.#cache));
+    const text = JSON.stringify({ archives });
+    const response = await this.#http.requestOnce(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: () => text,
+      signal,
+    });
+    try {
+      yield* response.body as AsyncIterable<Uint8Array>;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new HttpError('cache-unreachable', { method: 'POST', url, cause: error });
+    }
+  }
+
+  async #post(url: URL, text: string, signal: AbortSignal | undefined): Promise<HttpResponse> {
+    const packs = text.length >= packedFrom;
+    return this.#http.requestOnce(url, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'accept-encoding': 'zstd',
+        ...(packs ? { 'content-encoding': 'gzip' } : {}),
+      },
+      body: () => (packs ? gzipSync(text) : text),
+      pipelined: true,
+      signal,
+    });
+  }
+}
+
+/** Whether an answer comes from a server that speaks Larder's API. */
+export function speaksLarder(response: HttpResponse): boolean {
+  return header(response, 'larder-api') !== undefined;
+}
