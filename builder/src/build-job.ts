@@ -28,8 +28,8 @@ export interface InitialOutput {
   readonly valid: boolean;
 }
 
-/** Build it, or build it again and compare. */
-export type BuildMode = 'build' | 'check';
+/** Build it, build it again and compare, or build it again to replace what is damaged. */
+export type BuildMode = 'build' | 'check' | 'repair';
 
 /** One derivation, ready to be built: its inputs are valid and the locks of its outputs are held. */
 export interface BuildJob {

@@ -1,20 +1,24 @@
 import { LarderError } from '@larder/signing/errors';
+import type { StorePath } from '@larder/signing/store-path';
 import type { Trust } from '@larder/signing/trust';
 import { BinaryCache } from '@larder/substituter/binary-cache/binary-cache';
 import { openResumable } from '@larder/substituter/http/resumable-body';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { type OpenContext, openSource } from '@larder/substituter/open-store';
 import { SourceSet } from '@larder/substituter/source-set';
+import type { PathSource } from '@larder/substituter/store';
 import { BuildFailure } from './build-failure.js';
 import type { BuildContext, BuildMode } from './build-job.js';
 import type { BuildSettings } from './build-settings.js';
 import { readBuilderEnvironment } from './config.js';
 import { FifoPool } from './process/fifo-pool.js';
 import type { BuildListener } from './realise/build-event.js';
+import { ForeignCaches } from './realise/foreign-caches.js';
 import { OutputKnowledge } from './realise/output-knowledge.js';
 import { makePlan, type Plan } from './realise/planner.js';
 import { RealisationSource } from './realise/realisation-source.js';
 import { type RealisedOutputs, Realiser } from './realise/realiser.js';
+import { type RepairContext, repairClosure, repairPath } from './realise/repair.js';
 import { Substituter } from './realise/substituter.js';
 import type { Target } from './realise/targets.js';
 
@@ -33,6 +37,15 @@ export interface RealiseOptions {
   readonly mode?: BuildMode;
 }
 
+/** The caches of a builder. */
+interface OpenedCaches {
+  /** All that are for this store's directory, asked as one. */
+  readonly set: SourceSet | undefined;
+  readonly caches: readonly BinaryCache[];
+  /** Those for stores in another directory. */
+  readonly foreign: readonly BinaryCache[];
+}
+
 /** Narinfos asked for at a time, over all connections to a cache. */
 const queriesAtOnce = 64;
 
@@ -46,11 +59,13 @@ export class Builder implements AsyncDisposable {
   readonly #substituter: Substituter | undefined;
   readonly #knowledge: OutputKnowledge;
   readonly #realisations: RealisationSource | undefined;
+  readonly #foreign: readonly BinaryCache[];
 
-  private constructor(options: BuilderOptions, sources?: SourceSet, caches: readonly BinaryCache[] = []) {
+  private constructor(options: BuilderOptions, { set: sources, caches, foreign }: OpenedCaches) {
     const { store, settings, client, signal } = options;
     this.#options = options;
     this.#sources = sources;
+    this.#foreign = foreign;
     this.#signal = signal === undefined ? this.#abort.signal : AbortSignal.any([signal, this.#abort.signal]);
     const environment = readBuilderEnvironment();
     this.#context = {
@@ -76,17 +91,18 @@ export class Builder implements AsyncDisposable {
   static async open(options: BuilderOptions): Promise<Builder> {
     const { client, settings, onEvent } = options;
     const uris = settings.substitute ? client.settings.get('substituters') : [];
-    const sources = await Promise.all(uris.map((uri) => openSource(uri, client)));
-    if (sources.length === 0) return new Builder(options);
+    const opened = await Promise.all(uris.map((uri) => openSource(uri, client)));
+    const isForeign = (source: PathSource): source is BinaryCache =>
+      source instanceof BinaryCache && source.storeDir.path !== options.store.storeDir.path;
+    const foreign = opened.filter(isForeign);
+    const sources = opened.filter((source) => !isForeign(source));
+    if (sources.length === 0) return new Builder(options, { set: undefined, caches: [], foreign });
     const set = new SourceSet(sources, {
       onDisabled: (source, error) =>
         onEvent({ type: 'note', text: `going on without ${source.uri}: ${(error as Error).message}` }),
     });
-    return new Builder(
-      options,
-      set,
-      sources.filter((source) => source instanceof BinaryCache),
-    );
+    const caches = sources.filter((source) => source instanceof BinaryCache);
+    return new Builder(options, { set, caches, foreign });
   }
 
   /** What realising these takes. Nothing is fetched or built. */
@@ -107,11 +123,45 @@ export class Builder implements AsyncDisposable {
     targets: readonly Target[],
     { mode = 'build' }: RealiseOptions = {},
   ): Promise<RealisedOutputs[]> {
-    if (mode === 'build') this.#options.onEvent({ type: 'planned', plan: await this.plan(targets) });
+    if (mode !== 'check') this.#options.onEvent({ type: 'planned', plan: await this.plan(targets) });
+    const outputs = await this.#realise(targets, mode === 'repair' ? 'build' : mode);
+    if (mode === 'repair') {
+      await repairClosure(
+        outputs.flatMap((each) => [...each.values()]),
+        this.#repairContext(),
+      );
+    }
+    return outputs;
+  }
+
+  /**
+   * Puts good contents in the place of a valid path that is damaged or gone: from a cache, else by building it again.
+   * @throws `repair-impossible`, BuildFailure
+   */
+  async repairPath(path: StorePath): Promise<void> {
+    await repairPath(path, this.#repairContext());
+  }
+
+  #repairContext(): RepairContext {
+    const { store, client, trusted, requireSignatures, onEvent } = this.#options;
+    return {
+      store,
+      work: client.work,
+      sources: this.#sources,
+      trusted,
+      requireSignatures,
+      rebuild: (path) => this.#realise([{ type: 'derivation', path }], 'repair'),
+      onNote: (text) => onEvent({ type: 'note', text }),
+      signal: this.#signal,
+    };
+  }
+
+  async #realise(targets: readonly Target[], mode: BuildMode): Promise<RealisedOutputs[]> {
     const realiser = new Realiser(this.#context, {
       substituter: this.#substituter,
       realisations: this.#realisations,
       knowledge: this.#knowledge,
+      foreign: this.#foreignCaches(),
       mode,
       onEvent: this.#options.onEvent,
       abort: this.#abort,
@@ -133,6 +183,14 @@ export class Builder implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#context.fifos.close();
     await this.#sources?.close();
+    await Promise.all(this.#foreign.map((cache) => cache.close()));
+  }
+
+  #foreignCaches(): ForeignCaches | undefined {
+    if (this.#foreign.length === 0) return undefined;
+    const { store, onEvent } = this.#options;
+    const onNote = (text: string): void => onEvent({ type: 'note', text });
+    return new ForeignCaches(this.#foreign, { store, onNote, signal: this.#signal });
   }
 
   #createSubstituter(sources: SourceSet): Substituter {

@@ -22,6 +22,8 @@ export interface EvaluateOptions {
   readonly services: () => Promise<ServicesOfEvaluation>;
   /** Where results are kept; undefined to keep none. */
   readonly cacheDir: string | undefined;
+  /** Gets what a captured evaluation would print, as bytes, one a character. */
+  readonly onOutput?: (text: string) => void;
 }
 
 /**
@@ -36,10 +38,12 @@ export async function evaluate(request: EvaluationRequest, options: EvaluateOpti
   const known = file === undefined ? undefined : readCache(file, request);
   if (known !== undefined && (await holdsInStore(known, options))) {
     writeBytes(2, known.messages);
-    writeBytes(1, known.output);
+    if (options.onOutput === undefined) writeBytes(1, known.output);
+    else options.onOutput(known.output);
     return 0;
   }
-  const { status, record } = await runThread(request, options.services);
+  const { status, record, output } = await runThread(request, options.services);
+  if (status === 0 && output !== undefined) options.onOutput?.(output);
   if (file !== undefined && record !== undefined) writeCache(file, record);
   return status;
 }

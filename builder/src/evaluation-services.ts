@@ -84,7 +84,10 @@ export class EvaluationServices {
   }
 
   async queryReferences(path: StorePath): Promise<readonly StorePath[]> {
-    const info = await (await this.open()).queryPathInfo(path);
+    const store = await this.open();
+    // It may be what this evaluation has just added.
+    await this.flush();
+    const info = await store.queryPathInfo(path);
     if (info === undefined) throw invalidPath(this.context.storeDir, path);
     return info.references;
   }

@@ -147,9 +147,14 @@ class Evaluation {
     }
   }
 
+  /** What was to be printed, and is the caller's instead. */
+  output = '';
+
   private print(text: string): void {
+    const { goal } = this.request;
     this.recorder.noteOutput(text);
-    writeBytes(1, text);
+    if (goal.kind === 'instantiate' && goal.captured === true) this.output += text;
+    else writeBytes(1, text);
   }
 
   private parse(source: ExpressionSource): Expr {
@@ -245,7 +250,7 @@ class Evaluation {
     for (const { drvPath, outputName } of found) {
       let shown = drvPath;
       if (this.request.addRoot === undefined) {
-        if (this.roots++ === 0) this.host.log(gcWarning);
+        if (this.roots++ === 0 && this.request.gcWarning !== false) this.host.log(gcWarning);
       } else {
         this.roots++;
         const link = this.roots > 1 ? `${this.request.addRoot}-${this.roots}` : this.request.addRoot;
@@ -270,6 +275,8 @@ export function reportEvaluationError(error: unknown, showTrace: boolean): void 
 export interface EvaluationOutcome {
   readonly status: number;
   readonly record: EvaluationRecord | undefined;
+  /** What was captured of what it would have printed. */
+  readonly output?: string;
 }
 
 /** Runs an evaluation. */
@@ -277,7 +284,7 @@ export function runEvaluation(request: EvaluationRequest, parts: EvaluationParts
   try {
     const evaluation = new Evaluation(request, parts);
     evaluation.run();
-    return { status: 0, record: evaluation.recorder.finish() };
+    return { status: 0, record: evaluation.recorder.finish(), output: evaluation.output };
   } catch (error) {
     reportEvaluationError(error, request.settings.showTrace);
     return { status: 1, record: undefined };

@@ -34,7 +34,8 @@ export interface LanguageSettings {
 
 /** What to do with the value of each expression and attribute. */
 export type EvaluationGoal =
-  | { readonly kind: 'instantiate' }
+  /** `captured`: what it would print is for the caller (`EvaluateOptions.onOutput`). */
+  | { readonly kind: 'instantiate'; readonly captured?: true }
   | {
       readonly kind: 'print';
       readonly format: 'plain' | 'raw' | 'json' | 'xml' | 'pretty';
@@ -57,6 +58,8 @@ export interface EvaluationRequest {
   readonly readOnly: boolean;
   /** Where to make garbage collector roots of what is instantiated. */
   readonly addRoot: string | undefined;
+  /** Whether to warn when there is no such root; it does unless this is false. */
+  readonly gcWarning?: boolean;
   readonly storeDir: string;
   /** Where the store directory is on this machine. */
   readonly realStoreDir: string;

@@ -172,9 +172,8 @@ class Build {
       shown === ''
         ? ''
         : `;\nlast ${tail.length} log lines:\n${shown}For full logs, run 'larder log ${derivation}'.`;
-    return new BuildFailure(failureCode(end), `builder for '${derivation}' ${fault}${log}`, {
-      derivation: this.#job.path,
-    });
+    const brief = `builder for '${derivation}' ${fault}`;
+    return new BuildFailure(failureCode(end), `${brief}${log}`, { derivation: this.#job.path, brief });
   }
 
   async #runProgram(

@@ -3,6 +3,7 @@ import type { CommandSurroundings } from '@larder/builder/instantiate-arguments'
 import { isSetting } from '@larder/builder/language-settings';
 import { loadSettings } from '@larder/substituter/config';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
+import type { Assignment } from '@larder/substituter/settings/nix-conf';
 import type { Settings } from '@larder/substituter/settings/settings';
 import { parseStoreUri, type StoreUri } from '@larder/substituter/store-uri';
 
@@ -20,8 +21,11 @@ export function storeUri(settings: Settings): StoreUri | undefined {
 }
 
 /** Reads what an evaluation needs to know of this machine. `environment` is the process's own, read once. */
-export function describeMachine(environment: NodeJS.ProcessEnv = process.env): EvaluationMachine {
-  const settings = loadSettings(environment);
+export function describeMachine(
+  environment: NodeJS.ProcessEnv = process.env,
+  overrides: readonly Assignment[] = [],
+): EvaluationMachine {
+  const settings = loadSettings(environment, overrides);
   const uri = storeUri(settings);
   const layout = findStoreLayout(settings, uri?.parameters ?? new Map());
   const configuration = [...settings.others]

@@ -127,6 +127,18 @@ export class NarParser {
     }
   }
 
+  /** Takes bytes up to the archive's end, for streams that go on behind it; gives how many they were. */
+  writePart(data: Uint8Array): number {
+    const chunk = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    let at = 0;
+    while (at < chunk.length && !this.done) {
+      const used = this.#step(chunk, at);
+      at += used;
+      this.#offset += used;
+    }
+    return at;
+  }
+
   /** Says that no more bytes come. @throws `nar-malformed` when the archive is cut short */
   end(): void {
     if (this.#state !== 'end') throw narMalformed('it is cut short', this.#offset);

@@ -13,7 +13,14 @@ import {
   writeSync,
 } from 'node:fs';
 import { LarderError } from './errors.js';
-import { type ByteString, fromByteString, type NarLimits, toByteString, toFsPath } from './nar-format.js';
+import {
+  type ByteString,
+  CASE_HACK_SUFFIX,
+  fromByteString,
+  type NarLimits,
+  toByteString,
+  toFsPath,
+} from './nar-format.js';
 import { type NarFileHeader, NarParser, type NarVisitor } from './nar-parser.js';
 
 export interface RestoreOptions {
@@ -21,6 +28,8 @@ export interface RestoreOptions {
   readonly canonical?: boolean;
   /** Flush each file to disk before it is closed. */
   readonly fsync?: boolean;
+  /** Keep names apart that differ only in case, as Nix's setting `use-case-hack` does on file systems that confuse them. */
+  readonly caseHack?: boolean;
   readonly limits?: Partial<NarLimits>;
 }
 
@@ -55,7 +64,10 @@ export class NarRestorer implements NarVisitor {
   readonly #target: ByteString;
   readonly #canonical: boolean;
   readonly #fsync: boolean;
+  readonly #caseHack: boolean;
   readonly #directories: ByteString[] = [];
+  /** Names seen in each open directory, in lower case, each with how often. */
+  readonly #names: Map<string, number>[] = [];
   #file: number | undefined;
   #executable = false;
 
@@ -63,16 +75,19 @@ export class NarRestorer implements NarVisitor {
     this.#target = toByteString(target);
     this.#canonical = options.canonical ?? false;
     this.#fsync = options.fsync ?? false;
+    this.#caseHack = options.caseHack ?? false;
   }
 
   enterDirectory(name: ByteString): void {
     const path = this.#path(name);
     this.#create(path, () => mkdirSync(toFsPath(path), { mode: 0o755 }));
     this.#directories.push(path);
+    this.#names.push(new Map());
   }
 
   leaveDirectory(): void {
     const path = this.#directories.pop()!;
+    this.#names.pop();
     if (!this.#canonical) return;
     const file = toFsPath(path);
     chmodSync(file, 0o555);
@@ -117,7 +132,15 @@ export class NarRestorer implements NarVisitor {
   }
 
   #path(name: ByteString): ByteString {
-    return name === '' ? this.#target : `${this.#directories.at(-1)}/${name}`;
+    if (name === '') return this.#target;
+    return `${this.#directories.at(-1)}/${this.#caseHack ? this.#distinct(name) : name}`;
+  }
+
+  #distinct(name: ByteString): ByteString {
+    const names = this.#names.at(-1)!;
+    const seen = names.get(name.toLowerCase());
+    names.set(name.toLowerCase(), (seen ?? 0) + 1);
+    return seen === undefined ? name : `${name}${CASE_HACK_SUFFIX}${seen}`;
   }
 
   #create(path: ByteString, make: () => void): void {

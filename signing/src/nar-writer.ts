@@ -11,6 +11,7 @@ import {
 import { LarderError } from './errors.js';
 import {
   type ByteString,
+  CASE_HACK_SUFFIX,
   entryNameFault,
   fromByteString,
   NAR_MAGIC,
@@ -26,6 +27,8 @@ export interface WriteNarOptions {
   readonly signal?: AbortSignal;
   /** Which entries go in, by their full path; all do when it is absent. Never asked about the root. */
   readonly filter?: (path: string) => boolean;
+  /** Whether names end in what Nix's setting `use-case-hack` gave them, which is not theirs. */
+  readonly caseHack?: boolean;
 }
 
 /**
@@ -93,8 +96,8 @@ function* dumpNode(path: ByteString, buffer: ChunkBuffer, options: WriteNarOptio
 function* dumpDirectory(path: ByteString, buffer: ChunkBuffer, options: WriteNarOptions): Chunks {
   buffer.string('directory');
   // Byte strings sort as bytes do, which is Nix's order.
-  for (const name of readdirSync(toFsPath(path), 'latin1').sort()) {
-    const child = `${path}/${name}`;
+  for (const [name, onDisk] of listEntries(path, options)) {
+    const child = `${path}/${onDisk}`;
     if (options.filter !== undefined && !options.filter(fromByteString(child))) continue;
     const fault = entryNameFault(name);
     if (fault !== undefined) {
@@ -107,6 +110,26 @@ function* dumpDirectory(path: ByteString, buffer: ChunkBuffer, options: WriteNar
     yield* dumpNode(child, buffer, options);
     buffer.string(')');
   }
+}
+
+/** The entries of a directory, sorted: the name in the archive, and the one on disk. */
+function listEntries(path: ByteString, { caseHack }: WriteNarOptions): (readonly [ByteString, ByteString])[] {
+  const names = readdirSync(toFsPath(path), 'latin1');
+  if (caseHack !== true) return names.sort().map((name) => [name, name] as const);
+  const entries = new Map<ByteString, ByteString>();
+  for (const onDisk of names) {
+    const suffix = onDisk.indexOf(CASE_HACK_SUFFIX);
+    const name = suffix < 0 ? onDisk : onDisk.slice(0, suffix);
+    const other = entries.get(name);
+    if (other !== undefined) {
+      throw new LarderError(
+        'nar-unsupported-file',
+        `file name collision in between '${fromByteString(`${path}/${other}`)}' and '${fromByteString(`${path}/${onDisk}`)}'`,
+      );
+    }
+    entries.set(name, onDisk);
+  }
+  return [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 function* dumpFile(path: ByteString, buffer: ChunkBuffer): Chunks {

@@ -67,7 +67,7 @@ export function userConfFile(environment: Environment = process.env): string {
 }
 
 /** The user's configuration files, the most important first. */
-function userConfFiles(environment: Environment): string[] {
+export function userConfFiles(environment: Environment): string[] {
   const explicit = environment.NIX_USER_CONF_FILES;
   if (explicit !== undefined) return explicit.split(':').filter((path) => path !== '');
   const home = environment.XDG_CONFIG_HOME ?? `${homeDirectory(environment)}/.config`;

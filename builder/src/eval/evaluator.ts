@@ -14,9 +14,7 @@ import { formatPosition, noPos, type Origin, sourceBetween } from './positions.j
 import type { SearchPathEntry } from './search-path-entry.js';
 import { intern } from './symbols.js';
 import { type Env, force, type Slot, type Thunk, type Value } from './values.js';
-
-/** The version of Nix whose language this is; what `builtins.nixVersion` says. */
-export const languageVersion = '2.35.0';
+import { languageVersion } from './versions.js';
 
 const corepkgs = '/__corepkgs__/';
 

@@ -1,3 +1,6 @@
+/** The version of Nix whose language this is; what `builtins.nixVersion` says. */
+export const languageVersion = '2.35.0';
+
 /** The components of a version: runs of digits, and runs of anything else between dots and dashes. */
 export function splitVersion(version: string): string[] {
   return version.match(/[0-9]+|[^0-9.-]+/g) ?? [];

@@ -1,15 +1,19 @@
 import {
   chmodSync,
   closeSync,
+  createReadStream,
   linkSync,
   lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
+  readSync,
   symlinkSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { decompress } from '@larder/signing/codec';
+import { sniffCompression } from '@larder/signing/compression';
 import { LarderError } from '@larder/signing/errors';
 import { readTar } from './tar.js';
 
@@ -74,6 +78,21 @@ export async function unpackTar(source: AsyncIterable<Uint8Array>, directory: st
     }
   }
   return newest;
+}
+
+/**
+ * Unpacks a tar archive, compressed or not, to a directory that it makes. Gives what it holds: a single file or
+ * directory, or all of it.
+ */
+export async function unpackArchive(file: string, directory: string): Promise<string> {
+  mkdirSync(directory);
+  const head = Buffer.alloc(32);
+  const descriptor = openSync(file, 'r');
+  readSync(descriptor, head);
+  closeSync(descriptor);
+  await unpackTar(decompress(createReadStream(file), sniffCompression(head) ?? 'none'), directory);
+  const [only, ...others] = readdirSync(directory);
+  return only !== undefined && others.length === 0 ? join(directory, only) : directory;
 }
 
 /** The single directory that an unpacked archive is in. */

@@ -21,6 +21,8 @@ export interface CollectOptions {
   /** The name of each entry of the store directory before it goes. */
   readonly onDelete?: (name: string) => void;
   readonly onNote?: (text: string) => void;
+  /** Called when the roots are known, before anything is deleted. */
+  readonly onRootsFound?: () => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -107,6 +109,7 @@ class Collector {
     );
     for (const path of roots) this.#keep(path);
     for (const path of this.#infos.keys()) if (this.#inUse.has(storePathHashPart(path))) this.#keep(path);
+    await this.#options.onRootsFound?.();
     await this.#deleteDeadPaths();
     await this.#deleteInvalid();
     if (dryRun !== true) this.#deleteUnusedLinks();

@@ -43,11 +43,10 @@ export async function compareOutputs(
     }
     const differs = `output '${path}' differs${kept === undefined ? '' : ` from '${kept}'`}`;
     const derivation = store.storeDir.format(job.path);
-    throw new BuildFailure(
-      'not-deterministic',
-      `derivation '${derivation}' may not be deterministic: ${differs}${list(differences, path)}`,
-      { derivation: job.path, path: info.storePath, differences },
-    );
+    const brief = `derivation '${derivation}' may not be deterministic: ${differs}`;
+    throw new BuildFailure('not-deterministic', `${brief}${list(differences, path)}`, {
+      ...{ derivation: job.path, path: info.storePath, differences, brief },
+    });
   }
 }
 

@@ -278,10 +278,25 @@ class OutputRegistration {
   async #move(file: string, path: StorePath): Promise<void> {
     const { store } = this.#context;
     const target = store.realPath(path);
-    if (file === target || (await store.queryValidPaths([path])).has(path)) return;
+    if (file === target) return;
+    if ((await store.queryValidPaths([path])).has(path)) {
+      if (this.#job.mode === 'repair') await this.#replace(file, path);
+      return;
+    }
     await deleteTree(target);
     moveTree(file, target);
     await store.optimiseNew(path);
+  }
+
+  /** The damaged contents step aside for the new ones, so that the path is never without any for long. */
+  async #replace(file: string, path: StorePath): Promise<void> {
+    const { store } = this.#context;
+    const target = store.realPath(path);
+    const aside = `${store.layout.realStoreDir}/${storePathHashPart(path)}-larder-replaced`;
+    await deleteTree(aside);
+    if (lstatSync(target, { throwIfNoEntry: false }) !== undefined) moveTree(target, aside);
+    moveTree(file, target);
+    await deleteTree(aside);
   }
 
   async #check(infos: ReadonlyMap<string, ValidPathInfo>): Promise<void> {

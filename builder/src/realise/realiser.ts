@@ -1,4 +1,4 @@
-import { derivationOutputPath } from '@larder/signing/derivation';
+import { type Derivation, derivationOutputPath } from '@larder/signing/derivation';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { BuildFailure } from '../build-failure.js';
@@ -9,6 +9,7 @@ import { mustResolve, requireFeatures } from '../derivation/known-paths.js';
 import { readDerivation } from '../derivation/read-derivation.js';
 import type { BuildListener } from './build-event.js';
 import { BuildQueue } from './build-queue.js';
+import type { ForeignCaches } from './foreign-caches.js';
 import { noteRealisations } from './note-realisations.js';
 import type { OutputKnowledge } from './output-knowledge.js';
 import type { RealisationSource } from './realisation-source.js';
@@ -22,7 +23,9 @@ export interface RealiserOptions {
   /** Absent when nothing may be fetched, or no output is known by its contents. */
   readonly realisations?: RealisationSource;
   readonly knowledge: OutputKnowledge;
-  /** `check` builds the targets themselves again, and compares. */
+  /** Absent when no cache is for stores in another directory. */
+  readonly foreign?: ForeignCaches;
+  /** `check` and `repair` build the targets themselves again. */
   readonly mode: BuildMode;
   readonly onEvent: BuildListener;
   /** Aborted when a failure stops everything. */
@@ -133,7 +136,7 @@ export class Realiser {
     const wanted = pickWanted(path, known, outputs);
     const options = new DerivationOptions(derivation);
     if (mode === 'check') this.#requireValid(path, known);
-    else {
+    else if (mode === 'build') {
       const present = [...wanted.values()].every(({ valid }) => valid)
         ? outputPaths(wanted)
         : await this.#tryFetchOutputs(path, wanted, options);
@@ -141,6 +144,8 @@ export class Realiser {
         await noteRealisations(this.#context, this.#knowledge, { path, outputs: present, withInputs: false });
         return present;
       }
+      if (options.allowsSubstitutes && (await this.#tryForeign(derivation, wanted)))
+        return outputPaths(wanted);
     }
     const job = { path, derivation, options, mode };
     const inputs = await this.#realiseInputs(job);
@@ -209,6 +214,14 @@ export class Realiser {
       }
     }
     return false;
+  }
+
+  /** Fetches a fixed output from a cache for stores in another directory. */
+  async #tryForeign(derivation: Derivation, wanted: ReadonlyMap<string, InitialOutput>): Promise<boolean> {
+    const [only, ...others] = wanted;
+    if (this.#options.foreign === undefined || only === undefined || others.length > 0) return false;
+    const [name, { path }] = only;
+    return path !== undefined && this.#options.foreign.fetch(derivation, name, path);
   }
 
   /** Realises all inputs and gives what they came out as. */

@@ -9,11 +9,18 @@ import type { LocalStoreUri } from '@larder/substituter/open-store';
 import type { StoreUri } from '@larder/substituter/store-uri';
 import { type EvaluationMachine, storeUri } from '../evaluation-machine.js';
 
+export interface RunOptions {
+  /** Where a conversation's lines come from. */
+  readonly prompt?: EvaluationPrompt;
+  /** Gets what a captured evaluation would print. */
+  readonly onOutput?: (text: string) => void;
+}
+
 /** Runs an evaluation on this machine and its store; gives the exit status. */
 export async function runOnMachine(
   request: EvaluationRequest,
   machine: EvaluationMachine,
-  prompt?: EvaluationPrompt,
+  { prompt, onOutput }: RunOptions = {},
 ): Promise<number> {
   const { settings } = machine;
   let client: Client | undefined;
@@ -31,6 +38,7 @@ export async function runOnMachine(
   try {
     return await evaluate(request, {
       services: open,
+      onOutput,
       cacheDir: request.settings.evalCache ? settings.directories.cacheDir.value : undefined,
     });
   } finally {

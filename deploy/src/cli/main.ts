@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs';
+import { toolName, tools } from './classic/tools.js';
 import type { VerbModule } from './verbs.js';
 import { verbs } from './verbs.js';
 
 /** Exit statuses: 0 done, 1 failed, 2 called wrongly. */
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
+  const tool = toolName(process.argv[1]);
+  if (tool !== undefined) return runTool(tool, args);
+  if (name !== undefined && Object.hasOwn(tools, name)) return runTool(name, rest);
   if (name === '--version' || name === '-V') {
     process.stdout.write(`larder ${version()}\n`);
     return 0;
@@ -29,6 +33,12 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+/** One of Nix's tools, called by a link with its name or as a verb. */
+async function runTool(name: string, args: readonly string[]): Promise<number> {
+  const { runTool: run } = await import('./classic/run-tool.js');
+  return run(name, args);
+}
+
 async function run(name: string, module: VerbModule, args: readonly string[]): Promise<number> {
   // Only for the usage line: 'larder key generate' rather than 'key generate'.
   const { Command } = await import('./commander.js');
@@ -51,6 +61,9 @@ A Nix binary cache: serve it, publish to it, fetch from it, verify what came.
 
 Verbs:
 ${lines.join('\n')}
+
+Tools of Nix, also by links with these names ('larder links DIR' makes them):
+  ${Object.keys(tools).join(', ')}
 
 'larder VERB --help' shows a verb's options and an example. 'larder --version' shows the version.
 `;

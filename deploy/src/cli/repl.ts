@@ -91,7 +91,7 @@ export function createCommand(): Command {
     const request = makeReplRequest(files, readEvalOptions(options), machine.surroundings);
     const prompt = new TerminalPrompt();
     try {
-      process.exitCode = await runOnMachine(request, machine, prompt);
+      process.exitCode = await runOnMachine(request, machine, { prompt });
     } finally {
       prompt.close();
     }

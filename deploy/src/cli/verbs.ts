@@ -61,6 +61,7 @@ export const verbs: Readonly<Record<string, Verb>> = {
   repl: { summary: 'evaluate Nix expressions interactively', load: () => import('./repl.js') },
   profile: { summary: 'install programs for one user', load: () => import('./profile.js') },
   rebuild: { summary: 'make the machine what its configuration says', load: () => import('./rebuild.js') },
+  links: { summary: "make links with the names of Nix's own tools", load: () => import('./links.js') },
   hash: { summary: 'hash files and trees, convert hashes', load: () => import('./hash.js') },
   key: { summary: 'make signing keys', load: () => import('./key.js') },
   nar: { summary: 'write, restore and look into archives', load: () => import('./nar.js') },

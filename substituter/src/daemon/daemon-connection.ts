@@ -25,6 +25,7 @@ export const OPERATION = {
   queryReferrers: 6,
   buildPaths: 9,
   addTempRoot: 11,
+  addIndirectRoot: 12,
   setOptions: 19,
   queryAllValidPaths: 23,
   queryPathInfo: 26,

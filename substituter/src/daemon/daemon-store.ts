@@ -113,6 +113,11 @@ export class DaemonStore implements MachineStore {
     );
   }
 
+  /** Makes a link to a path a root of the garbage collector for as long as it is there. */
+  async addIndirectRoot(link: string): Promise<void> {
+    await this.#call(this.#request(OPERATION.addIndirectRoot).string(link), (reader) => reader.number());
+  }
+
   /** Adds signatures to a valid path. The daemon refuses it to users it does not trust. */
   async addSignatures(path: StorePath, signatures: readonly string[]): Promise<void> {
     const request = this.#request(OPERATION.addSignatures)
@@ -123,11 +128,15 @@ export class DaemonStore implements MachineStore {
 
   /**
    * Has the daemon realise paths: plain store paths are substituted, `<drv>!<output>,…` and `<drv>!*` are built.
+   * `check` builds again and compares, `repair` builds again to replace what is damaged.
    * @throws `daemon-refused` with the daemon's own account of what failed
    */
-  async buildPaths(derivedPaths: readonly string[]): Promise<void> {
-    const normalMode = 0;
-    const request = this.#request(OPERATION.buildPaths).strings(derivedPaths).number(normalMode);
+  async buildPaths(
+    derivedPaths: readonly string[],
+    mode: 'build' | 'repair' | 'check' = 'build',
+  ): Promise<void> {
+    const number = ['build', 'repair', 'check'].indexOf(mode);
+    const request = this.#request(OPERATION.buildPaths).strings(derivedPaths).number(number);
     await this.#call(request, (reader) => reader.number());
   }
 

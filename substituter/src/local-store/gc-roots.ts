@@ -2,7 +2,7 @@ import { lstatSync, mkdirSync, readlinkSync, renameSync, symlinkSync } from 'nod
 import { dirname, resolve } from 'node:path';
 import { LarderError } from '@larder/signing/errors';
 import { computeHash } from '@larder/signing/hash';
-import type { StorePath } from '@larder/signing/store-path';
+import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import type { StoreLayout } from './layout.js';
 
 /**
@@ -13,19 +13,25 @@ import type { StoreLayout } from './layout.js';
  */
 export function addIndirectRoot(layout: StoreLayout, link: string, path: StorePath): void {
   const full = resolve(link);
+  makeRootLink(layout.storeDir, full, path);
+  const auto = `${layout.stateDir}/gcroots/auto`;
+  mkdirSync(auto, { recursive: true });
+  // Named by the link's place, so that a link has one entry however often it is made.
+  replaceLink(`${auto}/${computeHash('sha1', full).format('nix32', { prefix: false })}`, full);
+}
+
+/** Makes the link alone, with an absolute path; it is no root before the store was told. @throws `link-occupied` */
+export function makeRootLink(storeDir: StoreDir, full: string, path: StorePath): void {
   const present = lstatSync(full, { throwIfNoEntry: false });
-  const replaceable = present?.isSymbolicLink() && readlinkSync(full).startsWith(`${layout.storeDir.path}/`);
+  const replaceable = present?.isSymbolicLink() && readlinkSync(full).startsWith(`${storeDir.path}/`);
   if (present !== undefined && !replaceable) {
     throw new LarderError(
       'link-occupied',
       `cannot create the link '${full}': something else has that name; choose another with --out-link`,
     );
   }
-  const auto = `${layout.stateDir}/gcroots/auto`;
-  mkdirSync(auto, { recursive: true });
-  replaceLink(full, layout.storeDir.format(path));
-  // Named by the link's place, so that a link has one entry however often it is made.
-  replaceLink(`${auto}/${computeHash('sha1', full).format('nix32', { prefix: false })}`, full);
+  mkdirSync(dirname(full), { recursive: true });
+  replaceLink(full, storeDir.format(path));
 }
 
 /** Crash invariant: a link with that name always leads to its old or to its new target. */

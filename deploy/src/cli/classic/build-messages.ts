@@ -1,0 +1,80 @@
+import { BuildFailure } from '@larder/builder/build-failure';
+import type { BuildEvent, BuildListener } from '@larder/builder/realise/build-event';
+import type { StoreDir } from '@larder/signing/store-path';
+import { formatPlan } from '../build-plan.js';
+import { LEVEL, showError } from './messages.js';
+import type { ToolSession } from './session.js';
+
+/** Says on standard error how builds go on, as Nix's tools do: lines of their logs as they are, without their names. */
+export class BuildMessages {
+  readonly #session: ToolSession;
+  readonly #storeDir: StoreDir;
+  readonly #failures: BuildFailure[] = [];
+  readonly #shown = new Set<Error>();
+
+  constructor(session: ToolSession, storeDir: StoreDir) {
+    this.#session = session;
+    this.#storeDir = storeDir;
+  }
+
+  readonly listener: BuildListener = (event) => this.#show(event);
+
+  /** The builds that failed. */
+  get failures(): readonly BuildFailure[] {
+    return this.#failures;
+  }
+
+  /** Shows an error, once. */
+  showFailure(error: Error): void {
+    if (this.#shown.has(error)) return;
+    this.#shown.add(error);
+    showError(this.#describe(error));
+  }
+
+  #describe(error: Error): string {
+    if (error instanceof BuildFailure && typeof error.fields.brief === 'string') {
+      // Nix names no differing files; and a log's last lines are on the screen already.
+      if (error.code === 'not-deterministic' || this.#session.arguments.buildOutput)
+        return error.fields.brief;
+    }
+    return error.message.replace(/'larder log /, "'nix-store -l ");
+  }
+
+  #show(event: BuildEvent): void {
+    const session = this.#session;
+    const format = (path: Parameters<StoreDir['format']>[0]): string => this.#storeDir.format(path);
+    switch (event.type) {
+      case 'planned':
+        if (!session.flag('print-missing', true)) return;
+        for (const line of formatPlan(event.plan, this.#storeDir)) session.say(line);
+        return;
+      case 'build-started':
+        session.say(
+          event.mode === 'check'
+            ? `checking outputs of '${format(event.derivation)}'...`
+            : `building '${format(event.derivation)}'...`,
+        );
+        return;
+      case 'build-log':
+        if (session.arguments.buildOutput) session.say(event.line, LEVEL.error);
+        return;
+      case 'hook-log':
+        if (session.arguments.buildOutput) session.say(`post-build-hook: ${event.line}`, LEVEL.error);
+        return;
+      case 'build-failed':
+        this.#failures.push(event.error);
+        this.showFailure(event.error);
+        return;
+      case 'note':
+        session.say(event.text, LEVEL.notice);
+        return;
+      case 'copy':
+        if (event.event.type === 'started')
+          session.say(`copying path '${format(event.event.path)}' from '${event.event.source}'...`);
+        else if (event.event.type === 'retried') session.warn(event.event.error.message);
+        return;
+      case 'build-finished':
+        return;
+    }
+  }
+}

@@ -1,0 +1,151 @@
+import { strict as assert } from 'node:assert';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { needsComponent } from '../engines/components.js';
+import { Nix } from '../oracle/nix.js';
+import { assertSame, expressions, ours, runOurs } from './tools.js';
+
+async function openStore(): Promise<{ nix: Nix; out: string; leaf: string }> {
+  const nix = await Nix.create({ storeDir: 'diverted' });
+  const file = nix.scratch.join('expressions.nix');
+  await writeFile(file, expressions);
+  const out = await nix.run('nix-build', [file, '-A', 'top', '-o', nix.scratch.join('result')]);
+  const leaf = await nix.run('nix-build', [file, '-A', 'leaf', '--no-out-link']);
+  return { nix, out, leaf };
+}
+
+test('exports and imports are those of nix-store, both ways', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix, out } = await openStore();
+  await using _ = nix;
+  const closure = (await nix.run('nix-store', ['-qR', out])).split('\n');
+  const exported = await nix.runBytes('nix-store', ['--export', ...closure]);
+  const own = await runOurs(nix, 'nix-store', ['--export', ...closure]);
+  assert.ok(exported.equals(own.stdout), own.stderr);
+  const before = await nix.run('nix-store', ['--dump-db', ...closure]);
+  await rm(nix.scratch.join('result'));
+  await nix.run('nix-store', ['--gc']);
+  const alone = await nix.runBytes('nix-store', ['--export']);
+  assert.equal((await runOurs(nix, 'nix-store', ['--import'], { input: alone })).stdout.toString(), '');
+  assert.equal(await ours(nix, 'nix-store', ['--import'], { input: exported }), closure.join('\n'));
+  assert.equal(await nix.run('nix-store', ['--dump-db', ...closure]), before);
+  const broken = await runOurs(nix, 'nix-store', ['--import'], { input: exported.subarray(0, -100) });
+  assert.equal(broken.status, 1);
+  assert.match(broken.stderr, /^error: unexpected end-of-file\n/);
+  assert.equal((await runOurs(nix, 'nix-store', ['--import'], { input: 'nonsense' })).status, 1);
+});
+
+test('a database that was dumped can be loaded, and paths registered', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix } = await openStore();
+  await using _ = nix;
+  const dumped = await ours(nix, 'nix-store', ['--dump-db']);
+  await rm(nix.scratch.join('var/db'), { recursive: true });
+  await ours(nix, 'nix-store', ['--load-db'], { input: `${dumped}\n` });
+  assert.equal(await nix.run('nix-store', ['--dump-db']), dumped);
+  await nix.run('nix-store', ['--verify', '--check-contents']);
+  const path = `${nix.storeDir.path}/${'a'.repeat(32)}-registered`;
+  await mkdir(path);
+  await writeFile(`${path}/file`, 'contents');
+  await ours(nix, 'nix-store', ['--register-validity'], { input: `${path}\n\n1\n${path}\n` });
+  assert.equal(await nix.run('nix-store', ['-q', '--references', path]), path);
+  await nix.run('nix-store', ['--verify-path', path]);
+});
+
+test('what is damaged is found, and repaired by building it again', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix, out, leaf } = await openStore();
+  await using _ = nix;
+  await assertSame(nix, 'nix-store', ['--verify', '--check-contents']);
+  const damage = async () => {
+    await chmod(`${leaf}/leaf`, 0o644);
+    await writeFile(`${leaf}/leaf`, 'damaged');
+  };
+  await damage();
+  const args = ['--verify', '--check-contents', '-v'];
+  const expected = await nix.try('nix-store', args);
+  const got = await assertSame(nix, 'nix-store', args);
+  assert.equal(got.status, 1);
+  assert.deepEqual(got.stderr.split('\n').sort(), expected.stderr.split('\n').sort());
+  await assertSame(nix, 'nix-store', ['--verify-path', leaf]);
+  await ours(nix, 'nix-store', ['--verify', '--check-contents', '--repair']);
+  await nix.run('nix-store', ['--verify', '--check-contents']);
+  await damage();
+  await ours(nix, 'nix-store', ['--repair-path', leaf]);
+  await nix.run('nix-store', ['--verify', '--check-contents']);
+  await chmod(leaf, 0o755);
+  await rm(leaf, { recursive: true });
+  const file = nix.scratch.join('expressions.nix');
+  assert.equal(await ours(nix, 'nix-build', [file, '-A', 'top', '--no-out-link', '--repair']), out);
+  assert.equal(await readFile(`${leaf}/leaf`, 'utf8'), 'leaf\n');
+  await nix.run('nix-store', ['--verify', '--check-contents']);
+});
+
+test('single paths are deleted if nothing needs them', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix, out, leaf } = await openStore();
+  await using _ = nix;
+  assert.equal((await assertSame(nix, 'nix-store', ['--delete', leaf])).status, 1);
+  assert.equal((await assertSame(nix, 'nix-store', ['--delete', '--ignore-liveness', leaf])).status, 1);
+  const dead = (await ours(nix, 'nix-store', ['--gc', '--print-dead', '--keep-derivations'])).split('\n');
+  assert.deepEqual(
+    dead,
+    (await nix.run('nix-store', ['--gc', '--print-dead', '--keep-derivations'])).split('\n'),
+  );
+  const deleted = await ours(nix, 'nix-store', ['--delete', '--ignore-liveness', out]);
+  assert.match(deleted, /^1 store paths deleted/);
+  assert.equal(await nix.run('nix-store', ['--check-validity', '--print-invalid', out, leaf]), out);
+  const needed = (await nix.run('nix-store', ['-q', '--referrers-closure', leaf])).split('\n');
+  await rm(nix.scratch.join('result'));
+  assert.match(
+    await ours(nix, 'nix-store', ['--delete', ...needed]),
+    new RegExp(`^${needed.length} store paths`),
+  );
+});
+
+test('old generations of profiles go as with nix-collect-garbage', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix, out, leaf } = await openStore();
+  await using _ = nix;
+  const profile = nix.scratch.join('var/profiles/test');
+  await nix.run('nix', ['build', '--no-link', '--profile', profile, leaf]);
+  await nix.run('nix', ['build', '--no-link', '--profile', profile, out]);
+  const kept = await runOurs(nix, 'nix-collect-garbage', ['--delete-older-than', '3d', '--dry-run']);
+  assert.doesNotMatch(kept.stderr, /version/);
+  const wouldGo = await runOurs(nix, 'nix-collect-garbage', ['-d', '--dry-run']);
+  assert.match(wouldGo.stderr, /would remove profile version 1/);
+  await ours(nix, 'nix-collect-garbage', ['-d']);
+  const roots = await nix.run('nix-store', ['--gc', '--print-roots']);
+  assert.match(roots, /test-2-link/);
+  assert.doesNotMatch(roots, /test-1-link/);
+});
+
+test('files are added, hashed and fetched under the names that Nix gives them', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  await using nix = await Nix.create({ storeDir: 'diverted' });
+  const tree = nix.scratch.join('tree');
+  await mkdir(tree);
+  await writeFile(`${tree}/file`, 'contents');
+  for (const args of [
+    ['--add', tree, `${tree}/file`],
+    ['--add-fixed', 'sha256', `${tree}/file`],
+    ['--add-fixed', 'sha1', '--recursive', tree],
+  ]) {
+    const added = await ours(nix, 'nix-store', args);
+    assert.equal(added, await nix.run('nix-store', args));
+  }
+  const sha256 = await ours(nix, 'nix-hash', ['--type', 'sha256', '--base32', tree]);
+  assert.equal(
+    `sha256:${sha256}`,
+    await nix.run('nix-store', ['-q', '--hash', await nix.run('nix-store', ['--add', tree])]),
+  );
+  assert.equal(await ours(nix, 'nix-hash', ['--flat', `${tree}/file`]), '98bf7d8c15784f0a3d63204441e1e2aa');
+  const base16 = await ours(nix, 'nix-hash', ['--type', 'sha256', '--to-base16', sha256]);
+  assert.equal(await ours(nix, 'nix-hash', ['--type', 'sha256', '--to-base32', base16]), sha256);
+  const fetched = await ours(nix, 'nix-prefetch-url', ['--print-path', `file://${tree}/file`]);
+  const path = await nix.run('nix-store', ['--add-fixed', 'sha256', `${tree}/file`]);
+  assert.deepEqual(fetched.split('\n'), [
+    await ours(nix, 'nix-hash', ['--flat', '--type', 'sha256', '--base32', `${tree}/file`]),
+    path,
+  ]);
+});
