@@ -42,7 +42,8 @@ export function readRoutes(services: Services): CacheRoute[] {
         context.body(cacheInfoText(cache), 200, {
           'Content-Type': 'text/x-nix-cache-info',
           'Cache-Control': 'no-cache',
-          [API_HEADER]: '1',
+          // What is only behind the cache comes one narinfo at a time: an answer in batches would leave it out.
+          ...((cache.options.upstreams ?? []).length > 0 ? {} : { [API_HEADER]: '1' }),
         }),
     },
     {

@@ -5,10 +5,12 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { TestClient } from '../client/client.js';
 import { makeClosure } from '../closures/closure.js';
 import { importClosure } from '../closures/nix-import.js';
 import { needsComponent } from '../engines/components.js';
 import { Nix } from '../oracle/nix.js';
+import { defaultStoreDir } from '../store-dir.js';
 import { errorOf, TestServer } from './running.js';
 import { bare, commitOf, samplePath } from './sample-path.js';
 
@@ -107,6 +109,25 @@ test('stock Nix fetches through a cache what an upstream has; then the upstream 
   assert.equal(upstream.count('/nar/'), nars);
   const usage = (await (await server.fetch('/api/v1/caches/main/usage')).json()) as { paths: number };
   assert.equal(usage.paths, upstream.paths.length);
+});
+
+test('Larder fetches closures through a cache, whoever has the parts', async (t) => {
+  if (skips(t)) return;
+  await using nix = await Nix.create();
+  await using upstream = await UpstreamCache.start(nix, 'closure-behind');
+  await using server = await TestServer.start();
+  await putBehind(server, upstream);
+  await using client = TestClient.create();
+  const top = defaultStoreDir.parse(upstream.paths.at(-1)!);
+  for (const store of ['first', 'second']) {
+    const to = `local?root=${nix.scratch.join(store)}`;
+    const { copied } = await client.copy([top], {
+      from: [`${server.url}/main`],
+      to,
+      keys: [upstream.publicKey],
+    });
+    assert.ok(copied.includes(top));
+  }
 });
 
 test('many who ask at once share one fetch; what is not there is asked once', async (t) => {
