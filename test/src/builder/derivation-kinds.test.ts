@@ -104,9 +104,7 @@ async function compareBuilds(kind: DerivationKind, { nix, ours, words }: Setting
   assert.equal(derivation, same);
   const options = Object.entries(kind.settings ?? {}).flatMap(([key, value]) => ['--option', key, value]);
   const [theirs, result] = await Promise.all([
-    nix.try('nix-store', ['--realise', derivation, ...options], {
-      env: { ...nix.environment, ...extraEnvironment },
-    }),
+    buildWithNix(nix, [derivation, ...options], kind.succeeds),
     buildWithLarder(ours, [derivation], { ...settings, ...kind.settings }, extraEnvironment),
   ]);
   assert.equal(theirs.status === 0, kind.succeeds, `stock Nix: ${theirs.stderr}`);
@@ -115,6 +113,23 @@ async function compareBuilds(kind: DerivationKind, { nix, ours, words }: Setting
   for (const output of outputs) {
     const [expected, actual] = await Promise.all([nix, ours].map((store) => describe(store, output)));
     assert.deepEqual(actual, expected);
+  }
+}
+
+/**
+ * Builds with stock Nix. That kills a builder which has closed its output, even if it is just about to exit, and on a busy
+ * machine then takes its success for a failure: such a build is tried again.
+ */
+async function buildWithNix(
+  nix: Nix,
+  args: readonly string[],
+  succeeds: boolean,
+): Promise<Awaited<ReturnType<Nix['try']>>> {
+  for (let attempt = 1; ; attempt++) {
+    const env = { ...nix.environment, ...extraEnvironment };
+    const result = await nix.try('nix-store', ['--realise', ...args], { env });
+    const wasKilled = result.status !== 0 && result.stderr.includes('due to signal 9 (Killed)');
+    if (!succeeds || !wasKilled || attempt === 5) return result;
   }
 }
 
