@@ -24,7 +24,7 @@ export interface RunOptions {
 }
 
 /** How long a builder may go on after it has closed its log, in milliseconds. */
-const endGrace = 5000;
+const endGrace = 2000;
 
 /** How a builder ended. */
 export type BuilderEnd =
