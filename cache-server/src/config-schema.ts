@@ -68,6 +68,15 @@ const uploads = z
     verify_references: z.boolean().default(true),
     pending: duration.prefault('7 d'),
     orphans: duration.prefault('24 h'),
+    lease: duration.prefault('30 s'),
+  })
+  .prefault({});
+
+const collection = z
+  .strictObject({
+    interval: duration.prefault('6 h'),
+    grace: duration.prefault('24 h'),
+    nar_lease: duration.prefault('30 d'),
   })
   .prefault({});
 
@@ -142,6 +151,10 @@ const traces = z
   })
   .prefault({});
 
+const upstreams = z
+  .strictObject({ timeout: duration.prefault('15 s'), negative: duration.prefault('1 h') })
+  .prefault({});
+
 const keys = z.strictObject({ seal_key_file: z.string().optional() }).prefault({});
 
 export const configSchema = z.strictObject({
@@ -158,6 +171,8 @@ export const configSchema = z.strictObject({
   limits,
   timeouts,
   uploads,
+  collection,
+  upstreams,
   deltas,
   keys,
   rate_limits: rateLimits,

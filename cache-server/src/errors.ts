@@ -29,9 +29,16 @@ export type ServerErrorCode =
   | 'cache-exists'
   | 'key-exists'
   | 'key-last'
+  | 'key-in-use'
   | 'cache-name-malformed'
   | 'pin-name-malformed'
   | 'pin-path-missing'
+  | 'path-kept'
+  | 'quota-exceeded'
+  | 'upstream-failed'
+  | 'collection-running'
+  | 'lease-busy'
+  | 'lease-lost'
   | 'token-malformed'
   | 'shutting-down';
 

@@ -4,10 +4,13 @@ import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
 import { StoreDir, storePathHashPart, storePathName } from '@larder/signing/store-path';
 import { type Cache, isCacheName } from './caches/cache.js';
 import { parseCacheSettings } from './caches/cache-settings.js';
+import { leaseOf } from './collect/withdraw.js';
+import { recountUsage } from './database/tables/cache-usage.js';
 import { insertNameParts } from './database/tables/name-parts.js';
-import { insertNar } from './database/tables/nars.js';
+import { claimNars, insertNar } from './database/tables/nars.js';
 import { insertReferences } from './database/tables/path-references.js';
 import { deleteDanglingPaths, insertPath } from './database/tables/paths.js';
+import { Leases } from './leases/leases.js';
 import { parsePinFile } from './pins/pin-file.js';
 import { Pins } from './pins/pins.js';
 import { bareHash } from './publish/narinfo-text.js';
@@ -69,6 +72,7 @@ async function restoreCache(
     priority,
     storeDir: new StoreDir(storeDir),
     retiredKeys: settings?.publicKeys ?? [],
+    options: settings?.options,
   });
   if (cache.publicKeys.length > cache.signingKeys.length)
     logger.warn(
@@ -80,26 +84,35 @@ async function restoreCache(
 
 async function reindexCache(foundation: Foundation, cache: Cache): Promise<Reindexed> {
   const { storage, database } = foundation;
+  const leases = new Leases(database);
   const nars = await listNars(foundation, cache);
   const result: Reindexed = { cache: cache.name, added: 0, refused: [], dangling: 0 };
   let batch: string[] = [];
   const flush = async (): Promise<void> => {
     const keys = batch;
     batch = [];
+    // Nobody withdraws or publishes these while they are read and recorded.
+    const objects = keys.map((key) => leaseOf(/([^/]+)\.narinfo$/.exec(key)?.[1] ?? ''));
+    await using lease = await leases.take(cache.id, objects);
     const texts = await Promise.all(keys.map((key) => readObject(storage, key)));
     const sound = keys.flatMap((key, index) => {
-      const path = examine(cache, { key, text: texts[index]?.toString() ?? '', nars });
+      if (texts[index] === undefined) return [];
+      const path = examine(cache, { key, text: texts[index].toString(), nars });
       if ('why' in path) result.refused.push({ narinfo: key, why: path.why });
       return 'why' in path ? [] : [path];
     });
     result.added += await record(foundation, cache, sound);
+    await lease.release();
   };
   for await (const { key } of storage.list(`${cache.name}/`)) {
     if (!/^[^/]+\/[^/]+\.narinfo$/.test(key)) continue;
     if (batch.push(key) >= BATCH) await flush();
   }
   await flush();
-  result.dangling = await deleteDanglingPaths(database.write, cache.id);
+  // What the cache does not have, an upstream may.
+  if ((cache.options.upstreams ?? []).length === 0)
+    result.dangling = await deleteDanglingPaths(database.write, cache.id);
+  await recountUsage(database.write, cache.id, Date.now() + foundation.config.collection.nar_lease);
   await restorePins(foundation, cache);
   return result;
 }
@@ -170,6 +183,7 @@ async function record({ database }: Foundation, cache: Cache, paths: readonly Fo
         file_hash: info.fileHash === undefined ? '' : bareHash(info.fileHash),
         file_size: fileSize,
         created_at: Date.now(),
+        expires_at: null,
       });
       const isNew = await insertPath(db, {
         cache_id: cache.id,
@@ -181,7 +195,10 @@ async function record({ database }: Foundation, cache: Cache, paths: readonly Fo
         ca: info.ca === undefined ? null : formatContentAddress(info.ca),
         narinfo: text,
         created_at: Date.now(),
+        pushed_at: Date.now(),
+        last_used_at: Date.now(),
       });
+      await claimNars(db, cache.id, [bareHash(info.narHash)]);
       if (!isNew) continue;
       added++;
       const others = info.references.filter((reference) => reference !== info.storePath);

@@ -9,6 +9,9 @@ import { TokenUse } from './auth/token-use.js';
 import { type Bootstrapped, bootstrap } from './bootstrap.js';
 import { CacheDirectory } from './caches/cache-directory.js';
 import { KeySeal } from './caches/key-seal.js';
+import { Collector } from './collect/collector.js';
+import { Keeper } from './collect/keeper.js';
+import { Withdrawal } from './collect/withdraw.js';
 import type { ServerConfig } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
 import { DeltaMaker } from './deltas/delta-maker.js';
@@ -17,6 +20,7 @@ import { ServerError } from './errors.js';
 import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
+import { Leases, leaseTimes } from './leases/leases.js';
 import { NarReader } from './nars/nar-reader.js';
 import { NarStore } from './nars/nar-store.js';
 import { Metrics } from './observe/metrics.js';
@@ -26,13 +30,17 @@ import { openTraces, type Traces } from './observe/traces.js';
 import { Pins } from './pins/pins.js';
 import { Publisher } from './publish/publisher.js';
 import { Realisations } from './publish/realisations.js';
+import { Resigner } from './publish/resigner.js';
 import { SideFiles } from './publish/side-files.js';
 import { StockPublisher } from './publish/stock-publisher.js';
 import { NarInfoCache } from './read/narinfo-cache.js';
+import { PathUse } from './read/path-use.js';
 import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
+import { UpstreamClient } from './upstream/upstream-client.js';
+import { Upstreams } from './upstream/upstreams.js';
 import { UsageRecorder } from './usage/usage-recorder.js';
 import { Sessions } from './web/sessions.js';
 
@@ -41,6 +49,8 @@ export interface RunningServer {
   /** `http://host:port`, as bound. */
   readonly url: string;
   readonly bootstrapped: Bootstrapped;
+  /** What it is made of, for whoever runs it in a process of their own. */
+  readonly services: Services;
   /** Writes down what was counted of the use of caches, without waiting for the next time it would. */
   flushUsage(): Promise<void>;
   /** Stops gracefully: requests in flight finish, within the configured deadline. Safe to call twice. */
@@ -131,11 +141,15 @@ async function serve(
   });
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
+  const leases = new Leases(foundation.database, leaseTimes(config.uploads.lease));
+  const client = new UpstreamClient(config.upstreams.timeout);
   const maker = createDeltaMaker(foundation);
   const usage = new UsageRecorder(foundation);
   const services = assemble(foundation, {
     reader,
+    client,
     tokenUse,
+    leases,
     maker,
     usage,
     metrics,
@@ -144,6 +158,7 @@ async function serve(
   });
   if (metrics !== undefined) measureQueues(metrics, services, reader);
   const sweeper = Sweeper.start(foundation);
+  const keeper = Keeper.start({ ...services, leases, interval: config.collection.interval });
   const metricsServer = await listenForMetrics(services);
   const server = await listen(services);
   logger.info(
@@ -155,7 +170,10 @@ async function serve(
     logger.info('stopping: no new connections, requests in flight finish');
     await server.close(config.timeouts.shutdown);
     await metricsServer?.close();
-    await sweeper.stop();
+    await Promise.all([services.collector.stop(), keeper.stop(), sweeper.stop()]);
+    await services.resigner.stop();
+    await client[Symbol.asyncDispose]();
+    await services.pathUse.stop();
     await tokenUse.stop();
     await maker?.[Symbol.asyncDispose]();
     await usage.stop();
@@ -168,6 +186,7 @@ async function serve(
   return {
     url: server.url,
     bootstrapped,
+    services,
     flushUsage: () => usage.flush(),
     close: () => (stopped ??= stop()),
   };
@@ -186,6 +205,8 @@ function assemble(
   parts: {
     readonly reader: NarReader;
     readonly tokenUse: TokenUse;
+    readonly leases: Leases;
+    readonly client: UpstreamClient;
     readonly maker: DeltaMaker | undefined;
     readonly usage: UsageRecorder;
     readonly metrics: Metrics | undefined;
@@ -193,18 +214,33 @@ function assemble(
     readonly isStopping: () => boolean;
   },
 ): Services {
-  const { reader, tokenUse, maker, usage, metrics, traces, isStopping } = parts;
+  const { reader, tokenUse, leases, client, maker, usage, metrics, traces, isStopping } = parts;
   const { config, logger, storage, database, caches, seal } = foundation;
   const nars = new NarStore({
     database,
     storage,
     reader,
+    leases,
+    keepUnused: config.uploads.pending,
     onReceived: (cache, nar) => metrics?.narReceived(cache.name, nar),
   });
   const oidc = new Oidc(issuersOf(config));
   const narInfos = new NarInfoCache({ database });
   const verifyReferences = config.uploads.verify_references;
-  const publisher = new Publisher({ database, storage, nars, narInfos, verifyReferences });
+  const publisher: Publisher = new Publisher({
+    database,
+    storage,
+    nars,
+    narInfos,
+    leases,
+    verifyReferences,
+    hasUpstream: (cache, path) => upstreams.has(cache, path),
+  });
+  const { negative } = config.upstreams;
+  const upstreams = new Upstreams({ database, nars, publisher, client, logger, negative });
+  const pins = new Pins({ database, storage });
+  const { grace, nar_lease: narLease } = config.collection;
+  const withdrawal = new Withdrawal({ database, storage, leases, narInfos, logger, narLease });
   return {
     config,
     logger,
@@ -220,10 +256,15 @@ function assemble(
     stock: new StockPublisher({ database, nars, publisher, logger }),
     sideFiles: new SideFiles({ database, storage }),
     realisations: new Realisations(storage),
+    pins,
+    upstreams,
+    resigner: new Resigner({ database, publisher, leases, logger }),
+    pathUse: new PathUse(database, logger),
+    withdrawal,
+    collector: new Collector({ database, storage, leases, pins, withdrawal, logger, grace }),
     deltas: maker === undefined ? undefined : new DeltaStore({ database, storage, maker, logger }),
     metrics,
     traces,
-    pins: new Pins({ database, storage }),
     usage,
     sessions: new Sessions(database, seal.deriveKey('sessions'), {
       isSecure: config.public_url?.startsWith('https:') ?? false,

@@ -61,6 +61,18 @@ export interface CommitResponse {
   readonly paths: readonly { readonly storePath: string; readonly status: CommitStatus }[];
 }
 
+/** How long a cache keeps paths; what is not there is no limit. */
+export interface RetentionDescription {
+  /** Seconds since it was last pushed. */
+  readonly age?: number;
+  /** Seconds since it was last pushed or fetched. */
+  readonly unused?: number;
+  /** Bytes that all NARs may have together, as stored. */
+  readonly size?: number;
+  /** Newest revisions of each pin that are kept. */
+  readonly keepLast?: number;
+}
+
 /** `GET /api/v1/caches/<cache>`. */
 export interface CacheDescription {
   readonly name: string;
@@ -71,6 +83,13 @@ export interface CacheDescription {
   readonly publicKeys: readonly string[];
   /** Where stock Nix finds the cache, without a slash at the end. */
   readonly url: string;
+  readonly retention?: RetentionDescription;
+  /** Most bytes of NARs it may hold, as stored. */
+  readonly quota?: number;
+  /** Caches it asks for what it does not have. */
+  readonly upstreams?: readonly { readonly url: string; readonly publicKeys: readonly string[] }[];
+  /** Whether it signs what comes from them. */
+  readonly signUpstream?: boolean;
 }
 
 /** A path of a refused commit, and those of its references that neither the cache nor the commit has. */

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatCacheInfo } from '@larder/signing/cache-info';
 import { PublicKey, SecretKey } from '@larder/signing/key';
@@ -12,12 +12,18 @@ import {
   queryCaches,
   updateCache,
 } from '../database/tables/caches.js';
-import { insertSigningKey, querySigningKeys, updateSigningKey } from '../database/tables/signing-keys.js';
+import {
+  deleteSigningKey,
+  insertSigningKey,
+  querySigningKeys,
+  updateSigningKey,
+} from '../database/tables/signing-keys.js';
 import { ServerError } from '../errors.js';
 import { writePrivateFile } from '../private-file.js';
 import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 import { type Cache, checkCacheName } from './cache.js';
+import { type CacheOptions, parseCacheOptions } from './cache-options.js';
 import { formatCacheSettings } from './cache-settings.js';
 import type { KeySeal } from './key-seal.js';
 
@@ -28,6 +34,7 @@ export interface NewCache {
   readonly storeDir: StoreDir;
   /** Keys whose secret half is lost, but which published paths are signed with. */
   readonly retiredKeys?: readonly PublicKey[];
+  readonly options?: CacheOptions | undefined;
 }
 
 export interface CacheDirectoryOptions {
@@ -100,6 +107,7 @@ export class CacheDirectory {
         priority: options.priority ?? DEFAULT_PRIORITY,
         store_dir: options.storeDir.path,
         created_at: now,
+        settings: JSON.stringify(options.options ?? {}),
       });
       if (inserted === undefined)
         throw new ServerError('cache-exists', `there is a cache '${name}' already`, { fields: { name } });
@@ -123,11 +131,19 @@ export class CacheDirectory {
   /** Changes a cache's settings; gives the cache as it is then. */
   async configure(
     cache: Cache,
-    change: { readonly public?: boolean | undefined; readonly priority?: number | undefined },
+    change: {
+      readonly public?: boolean | undefined;
+      readonly priority?: number | undefined;
+      /** Replaces those it names; `undefined` takes one away. */
+      readonly options?: CacheOptions | undefined;
+    },
   ): Promise<Cache> {
     const columns = {
       ...(change.public === undefined ? {} : { public: change.public ? 1 : 0 }),
       ...(change.priority === undefined ? {} : { priority: change.priority }),
+      ...(change.options === undefined
+        ? {}
+        : { settings: JSON.stringify({ ...cache.options, ...change.options }) }),
     };
     if (Object.keys(columns).length > 0) await updateCache(this.#database.write, cache.id, columns);
     return this.#changed(cache.name);
@@ -162,6 +178,16 @@ export class CacheDirectory {
       throw new ServerError('key-last', `'${name}' is the only key in use; make another one first`);
     if (!(await updateSigningKey(this.#database.write, { cacheId: cache.id, name }, active)))
       throw new ServerError('not-found', `the cache has no key '${name}'`);
+    return this.#changed(cache.name);
+  }
+
+  /** Forgets a key that is out of use. @throws `not-found`, `key-in-use` */
+  async removeKey(cache: Cache, name: string): Promise<Cache> {
+    if (cache.signingKeys.some((key) => key.name === name))
+      throw new ServerError('key-in-use', `'${name}' still signs; retire it first`);
+    if (!(await deleteSigningKey(this.#database.write, { cacheId: cache.id, name })))
+      throw new ServerError('not-found', `the cache has no key '${name}'`);
+    await rm(join(this.#keyDirectory, cache.name, name), { force: true });
     return this.#changed(cache.name);
   }
 
@@ -221,6 +247,7 @@ export class CacheDirectory {
       public: row.public === 1,
       priority: row.priority,
       storeDir: new StoreDir(row.store_dir),
+      options: parseCacheOptions(JSON.parse(row.settings)),
       signingKeys: keys
         .filter((key) => key.active === 1)
         .map((key) => this.#seal.unseal(key.name, key.sealed_secret)),

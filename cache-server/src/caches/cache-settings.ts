@@ -2,6 +2,7 @@ import { PublicKey } from '@larder/signing/key';
 import { StoreDir } from '@larder/signing/store-path';
 import { z } from 'zod';
 import type { Cache } from './cache.js';
+import { type CacheOptions, parseCacheOptions } from './cache-options.js';
 
 /** What of a cache is kept in the bucket beside its `nix-cache-info`, so that the database can be rebuilt from it. */
 export interface CacheSettings {
@@ -9,6 +10,7 @@ export interface CacheSettings {
   readonly priority: number;
   readonly storeDir: StoreDir;
   readonly publicKeys: readonly PublicKey[];
+  readonly options: CacheOptions;
 }
 
 const schema = z.object({
@@ -17,6 +19,7 @@ const schema = z.object({
   priority: z.int(),
   storeDir: z.string(),
   publicKeys: z.array(z.string()),
+  options: z.unknown().optional(),
 });
 
 /** Writes `larder-cache.json`. It holds nothing secret: who can read the bucket can read it. */
@@ -27,6 +30,7 @@ export function formatCacheSettings(cache: Cache): string {
     priority: cache.priority,
     storeDir: cache.storeDir.path,
     publicKeys: cache.publicKeys.map((key) => key.format()),
+    options: cache.options,
   };
   return `${JSON.stringify(settings, undefined, 2)}\n`;
 }
@@ -40,6 +44,7 @@ export function parseCacheSettings(text: string): CacheSettings | undefined {
       priority: settings.priority,
       storeDir: new StoreDir(settings.storeDir),
       publicKeys: settings.publicKeys.map((key) => PublicKey.parse(key)),
+      options: parseCacheOptions(settings.options),
     };
   } catch {
     return undefined;

@@ -1,6 +1,7 @@
 import type { PublicKey, SecretKey } from '@larder/signing/key';
 import type { StoreDir } from '@larder/signing/store-path';
 import { ServerError } from '../errors.js';
+import type { CacheOptions } from './cache-options.js';
 
 /** One of the caches that this server hosts, ready to be served from and published to. Immutable. */
 export interface Cache {
@@ -11,6 +12,7 @@ export interface Cache {
   /** Lower is asked first by clients. */
   readonly priority: number;
   readonly storeDir: StoreDir;
+  readonly options: CacheOptions;
   /** What new paths are signed with. */
   readonly signingKeys: readonly SecretKey[];
   /** What clients should trust: the signing keys' public halves, and those of keys retired but still in use. */

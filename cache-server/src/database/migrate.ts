@@ -3,6 +3,8 @@ import type { Dialect } from './database.js';
 import { initial } from './migrations/001-initial.js';
 import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
+import { lifeCycle } from './migrations/004-life-cycle.js';
+import { upstream } from './migrations/005-upstream.js';
 import { tokenIssuers } from './migrations/010-token-issuers.js';
 import { web } from './migrations/020-web.js';
 import { deltas } from './migrations/030-deltas.js';
@@ -19,6 +21,8 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '001-initial': initial(dialect),
         '002-audit': audit(dialect),
         '003-pins': pins(),
+        '004-life-cycle': lifeCycle(dialect),
+        '005-upstream': upstream(),
         '030-deltas': deltas(),
         '010-token-issuers': tokenIssuers(),
         '020-web': web(dialect),

@@ -6,6 +6,7 @@ import { sendErrorPage } from '../web/error-page.js';
 import { webRoutes } from '../web/web-routes.js';
 import { cacheListRoutes, cacheRoutes } from './cache-routes.js';
 import { closureRoutes } from './closure-routes.js';
+import { collectionRoutes } from './collection-routes.js';
 import { deltaRoutes } from './delta-routes.js';
 import { documentRoutes } from './document-routes.js';
 import { describeError } from './errors.js';
@@ -33,6 +34,7 @@ export function allRoutes(services: Services): Route[] {
     ...cacheListRoutes(services),
     ...cacheRoutes(services),
     ...pinRoutes(services),
+    ...collectionRoutes(services),
     ...tokenRoutes(services),
     ...oidcRoutes(services),
     ...uploadRoutes(services),

@@ -56,6 +56,19 @@ async function withinIdle<T>(next: Promise<T>, idle: number): Promise<T> {
   }
 }
 
+/**
+ * Aborted when the client goes away: for what is waited for before its body is read. Until then the connection may be still.
+ */
+export function untilClosed(incoming: IncomingMessage): AbortSignal {
+  const controller = new AbortController();
+  incoming.socket.setTimeout(0);
+  incoming.once('close', () => {
+    if (!incoming.complete)
+      controller.abort(new ServerError('body-truncated', 'the upload ended before it was complete'));
+  });
+  return controller.signal;
+}
+
 /** A small body whole, with its Content-Encoding undone (newer Nix can compress narinfos, listings and logs). */
 export async function collectBody(incoming: IncomingMessage, options: BodyOptions): Promise<Buffer> {
   const encoding = incoming.headers['content-encoding'] ?? 'identity';

@@ -2,8 +2,22 @@ import { DEFAULT_STORE_DIR, StoreDir } from '@larder/signing/store-path';
 import { z } from 'zod';
 import { mayManage } from '../auth/access.js';
 import { allows } from '../auth/token.js';
+import { queryUsage } from '../database/tables/cache-usage.js';
+import type { ResignJobRow } from '../database/tables/resign-jobs.js';
 import { ServerError } from '../errors.js';
-import { cacheChangeBody, keyChangeBody, newCacheBody, newKeyBody, parseBody } from './admin-bodies.js';
+import {
+  type CacheUsage,
+  cacheChangeBody,
+  cacheUsage,
+  keyChangeBody,
+  newCacheBody,
+  newKeyBody,
+  optionsChange,
+  parseBody,
+  type ResignJob,
+  resignBody,
+  resignJob,
+} from './admin-bodies.js';
 import { describeCache } from './describe-cache.js';
 import { readJson } from './json.js';
 import type { CacheRoute, RouteContext, ServerRoute } from './route.js';
@@ -61,7 +75,7 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
 }
 
 /** Changing and deleting a cache, and its keys. */
-export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
+export function cacheRoutes({ caches, config, database, resigner }: Services): CacheRoute[] {
   const json = (context: RouteContext): Promise<unknown> => readJson(context, config);
   return [
     {
@@ -77,8 +91,24 @@ export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
       },
       async handle(context, { cache }) {
         const change = parseBody(cacheChangeBody, await json(context));
-        const changed = await caches.configure(cache, change);
+        const { public: isPublic, priority } = change;
+        const options = optionsChange(change);
+        const changed = await caches.configure(cache, { public: isPublic, priority, options });
         return context.json(describeCache(changed, config, context));
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/v1/caches/:cache/usage',
+      access: ['pull', 'push'],
+      about: {
+        summary: 'What the cache holds',
+        group: 'caches',
+        answers: { 200: { what: 'Its paths and NARs, counted', json: cacheUsage } },
+      },
+      async handle(context, { cache }) {
+        const { paths, nars, nar_bytes } = await queryUsage(database.read, cache.id);
+        return context.json({ paths, nars, narBytes: nar_bytes } satisfies CacheUsage);
       },
     },
     {
@@ -128,5 +158,62 @@ export function cacheRoutes({ caches, config }: Services): CacheRoute[] {
         return context.json(describeCache(changed, config, context));
       },
     },
+    {
+      method: 'DELETE',
+      path: '/api/v1/caches/:cache/keys/:key',
+      access: ['configure'],
+      about: {
+        summary: 'Forget a retired key',
+        details: 'Its public half is no longer listed: sign all paths anew before.',
+        group: 'caches',
+        answers: { 200: { what: 'The cache', json: cacheDescription } },
+      },
+      async handle(context, { cache }) {
+        const changed = await caches.removeKey(cache, context.req.param('key') ?? '');
+        return context.json(describeCache(changed, config, context));
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/v1/caches/:cache/resign',
+      access: ['configure'],
+      about: {
+        summary: 'Sign all paths with the keys in use',
+        details:
+          'Those that a key of the cache signed already. It goes on by itself; an older one begins anew.',
+        group: 'caches',
+        body: { json: resignBody },
+        answers: { 202: { what: 'It has begun', json: resignJob } },
+      },
+      async handle(context, { cache }) {
+        const { dropRetired } = parseBody(resignBody, await json(context));
+        return context.json(describeJob(await resigner.start(cache, { dropRetired })), 202);
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/v1/caches/:cache/resign',
+      access: ['configure'],
+      about: {
+        summary: 'How far signing anew is',
+        group: 'caches',
+        answers: { 200: { what: 'The last job', json: resignJob } },
+      },
+      async handle(context, { cache }) {
+        const job = await resigner.find(cache);
+        if (job === undefined) throw new ServerError('not-found', 'the cache was never signed anew');
+        return context.json(describeJob(job));
+      },
+    },
   ];
+}
+
+function describeJob(job: ResignJobRow): ResignJob {
+  return {
+    dropRetired: job.drop_retired === 1,
+    seen: job.seen,
+    changed: job.changed,
+    startedAt: new Date(job.started_at).toISOString(),
+    ...(job.finished_at === null ? {} : { finishedAt: new Date(job.finished_at).toISOString() }),
+  };
 }

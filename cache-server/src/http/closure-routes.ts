@@ -1,5 +1,6 @@
 import { compress } from '@larder/signing/codec';
 import { formatNarInfosEnd, NARINFOS_TYPE, parseNarInfosRequest } from '@larder/signing/download';
+import { HASH_PART_LENGTH } from '@larder/signing/store-path';
 import { walkNarInfos } from '../read/closure.js';
 import { readJson } from './json.js';
 import type { CacheRoute } from './route.js';
@@ -8,7 +9,7 @@ import type { Services } from './services.js';
 import { narInfosRequest } from './wire-schemas.js';
 
 /** Narinfos by the thousand: whole closures, or a batch; the wire types are in signing's `download.ts`. */
-export function closureRoutes({ config, database }: Services): CacheRoute[] {
+export function closureRoutes({ config, database, pathUse }: Services): CacheRoute[] {
   const narInfos = (path: string, summary: string, recursive: boolean): CacheRoute => ({
     method: 'POST',
     path,
@@ -29,7 +30,10 @@ export function closureRoutes({ config, database }: Services): CacheRoute[] {
       const { incoming, outgoing } = context.env;
       const texts = walkNarInfos(database, { ...request, cacheId: cache.id, recursive });
       const packs = /\bzstd\b/.test(incoming.headers['accept-encoding'] ?? '');
-      const body = encode(texts);
+      const hashPartAt = `StorePath: ${cache.storeDir.path}/`.length;
+      const body = encode(texts, (text) =>
+        pathUse.note(cache.id, text.slice(hashPartAt, hashPartAt + HASH_PART_LENGTH)),
+      );
       return sendStream(packs ? compress(body, 'zstd') : body, {
         outgoing,
         headers: {
@@ -49,11 +53,15 @@ export function closureRoutes({ config, database }: Services): CacheRoute[] {
 /** Characters sent at a time. */
 const CHUNK = 64 * 1024;
 
-async function* encode(texts: AsyncIterable<string>): AsyncGenerator<Uint8Array> {
+async function* encode(
+  texts: AsyncIterable<string>,
+  onSent: (text: string) => void,
+): AsyncGenerator<Uint8Array> {
   let pending = '';
   let count = 0;
   for await (const text of texts) {
     pending += `${text}\n`;
+    onSent(text);
     count++;
     if (pending.length < CHUNK) continue;
     yield Buffer.from(pending);

@@ -33,10 +33,14 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'cache-exists': 409,
   'key-exists': 409,
   'key-last': 409,
+  'key-in-use': 409,
   'pin-path-missing': 409,
+  'path-kept': 409,
+  'collection-running': 409,
   // Too much.
   'body-too-large': 413,
   'codec-too-large': 413,
+  'quota-exceeded': 413,
   'range-not-satisfiable': 416,
   'too-many-requests': 429,
   // It is one, but what it carries is not what it says.
@@ -53,11 +57,14 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'content-address-mismatch': 422,
   // It may do better later: clients retry these.
   'storage-failed': 503,
+  'upstream-failed': 503,
   'database-failed': 503,
   'issuer-failed': 503,
   'worker-pool-closed': 503,
   'worker-crashed': 503,
   'shutting-down': 503,
+  'lease-busy': 503,
+  'lease-lost': 503,
 };
 
 export interface HttpError {

@@ -52,6 +52,7 @@ const parameters: Readonly<Record<string, PathParameter>> = {
   hash: { name: 'hash', what: 'The hash part of a store path', example: HASH_PART },
   path: { name: 'path', what: 'A path below the store path', example: 'bin/example' },
   pin: { name: 'pin', what: 'The name of a pin', example: 'release' },
+  storePath: { name: 'storePath', what: 'The base name of a store path', example: `${HASH_PART}-example` },
   asset: { name: 'asset', what: 'A file of the page', example: 'swagger-ui.css' },
 };
 

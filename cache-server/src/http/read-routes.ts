@@ -5,6 +5,7 @@ import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
 import { directUrl } from './direct-reads.js';
+import { pullNar } from './pull-nar.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { RouteDescription } from './route-description.js';
 import { matchesEtag, sendObject } from './send.js';
@@ -19,7 +20,7 @@ const HASH = '[0-9abcdfghijklmnpqrsvwxyz]';
 
 /** What stock Nix reads of a cache. */
 export function readRoutes(services: Services): CacheRoute[] {
-  const { narInfos, storage, nars } = services;
+  const { narInfos, storage, nars, pathUse, resigner, upstreams } = services;
 
   const sendFile = async (
     context: RouteContext,
@@ -41,7 +42,8 @@ export function readRoutes(services: Services): CacheRoute[] {
         context.body(cacheInfoText(cache), 200, {
           'Content-Type': 'text/x-nix-cache-info',
           'Cache-Control': 'no-cache',
-          [API_HEADER]: '1',
+          // What is only behind the cache comes one narinfo at a time: an answer in batches would leave it out.
+          ...((cache.options.upstreams ?? []).length > 0 ? {} : { [API_HEADER]: '1' }),
         }),
     },
     {
@@ -52,8 +54,17 @@ export function readRoutes(services: Services): CacheRoute[] {
       async handle(context, grant) {
         const hashPart = parameter(context, 'file').slice(0, -'.narinfo'.length);
         const { id } = grant.cache;
-        const narInfo = narInfos.peek(id, hashPart) ?? (await narInfos.find(id, hashPart));
-        if (narInfo === undefined) return absent(context);
+        const complete = (text: string): string => resigner.complete(grant.cache, hashPart, text);
+        const narInfo = narInfos.peek(id, hashPart) ?? (await narInfos.find(id, hashPart, complete));
+        if (narInfo === undefined) {
+          const text = await upstreams.findNarInfo(grant.cache, hashPart);
+          if (text === undefined) return absent(context);
+          return context.body(text, 200, {
+            'Content-Type': 'text/x-nix-narinfo',
+            'Cache-Control': cacheControl(grant, NARINFO_AGE),
+          });
+        }
+        pathUse.note(id, hashPart);
         const { incoming, outgoing } = context.env;
         const isKnown = matchesEtag(incoming.headers['if-none-match'], narInfo.etag);
         // Below Hono, and as text: headers and body leave in one write, without a Response being made of them.
@@ -89,10 +100,19 @@ export function readRoutes(services: Services): CacheRoute[] {
         const { incoming, outgoing } = context.env;
         const key = objectKeys.nar(grant.cache.name, narHash);
         const elsewhere =
-          incoming.method === 'HEAD' ? undefined : await directUrl(services, grant.cache, key);
+          incoming.method !== 'HEAD' && (await isStored(grant, narHash))
+            ? await directUrl(services, grant.cache, key)
+            : undefined;
         if (elsewhere !== undefined) return context.body(null, 302, elsewhere);
         const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag });
-        return sent ?? uploadedNar(context, grant, file);
+        if (sent !== undefined) return sent;
+        const pulled = await pullNar(upstreams, grant.cache, { narHash, incoming, outgoing, headers });
+        if (pulled === 'streamed') return RESPONSE_ALREADY_SENT;
+        const stored =
+          pulled === 'stored'
+            ? await sendObject(storage, key, { incoming, outgoing, headers, etag })
+            : undefined;
+        return stored ?? uploadedNar(context, grant, file);
       },
     },
     {
@@ -155,6 +175,12 @@ export function readRoutes(services: Services): CacheRoute[] {
         }),
     },
   ];
+
+  /** What is only in an upstream yet is not to be had directly. */
+  async function isStored({ cache }: Grant, narHash: string): Promise<boolean> {
+    if ((cache.options.upstreams ?? []).length === 0) return true;
+    return (await nars.find(cache, narHash)) !== undefined;
+  }
 
   /** Before it sends a NAR, stock Nix asks whether one of that name is here: it is, in another form. */
   async function uploadedNar(context: RouteContext, grant: Grant, file: string): Promise<Response> {

@@ -8,6 +8,7 @@ export const routeGroups = {
   stock: 'What `nix copy --to http://…` sends: plain PUTs in the layout of a binary cache.',
   caches: 'Making, changing and deleting caches, and their keys.',
   pins: 'Names that keep paths, with their history.',
+  retention: 'What goes, and when.',
   tokens: 'Who may do what, and who did.',
   operations: 'For load balancers, supervisors, monitoring, and this document.',
   pages: 'For people.',

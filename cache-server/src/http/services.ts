@@ -3,6 +3,8 @@ import type { AuditLog } from '../audit/audit-log.js';
 import type { Gate } from '../auth/access.js';
 import type { Oidc } from '../auth/oidc.js';
 import type { CacheDirectory } from '../caches/cache-directory.js';
+import type { Collector } from '../collect/collector.js';
+import type { Withdrawal } from '../collect/withdraw.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
 import type { DeltaStore } from '../deltas/delta-store.js';
@@ -12,10 +14,13 @@ import type { Traces } from '../observe/traces.js';
 import type { Pins } from '../pins/pins.js';
 import type { Publisher } from '../publish/publisher.js';
 import type { Realisations } from '../publish/realisations.js';
+import type { Resigner } from '../publish/resigner.js';
 import type { SideFiles } from '../publish/side-files.js';
 import type { StockPublisher } from '../publish/stock-publisher.js';
 import type { NarInfoCache } from '../read/narinfo-cache.js';
+import type { PathUse } from '../read/path-use.js';
 import type { ObjectStorage } from '../storage/storage.js';
+import type { Upstreams } from '../upstream/upstreams.js';
 import type { UsageRecorder } from '../usage/usage-recorder.js';
 import type { Sessions } from '../web/sessions.js';
 
@@ -38,6 +43,11 @@ export interface Services {
   /** Absent where the configuration wants none. */
   readonly deltas: DeltaStore | undefined;
   readonly pins: Pins;
+  readonly upstreams: Upstreams;
+  readonly resigner: Resigner;
+  readonly pathUse: PathUse;
+  readonly withdrawal: Withdrawal;
+  readonly collector: Collector;
   readonly usage: UsageRecorder;
   readonly sessions: Sessions;
   /** Absent where they are turned off. */

@@ -4,7 +4,7 @@ import { isStoreName } from '@larder/signing/store-path';
 import { ServerError } from '../errors.js';
 import { parseDerivationName } from '../publish/side-files.js';
 import { fileNeed, isNarFileName } from '../publish/stock-publisher.js';
-import { collectBody, readBody } from './body.js';
+import { collectBody, readBody, untilClosed } from './body.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { RouteDescription } from './route-description.js';
 import type { Services } from './services.js';
@@ -41,7 +41,11 @@ export function stockRoutes(services: Services): CacheRoute[] {
         const body = readBody(context.env.incoming, { limit: limits.nar, idle });
         const label = compressionOfUrl(fileName);
         const upload = label === 'none' ? await sniffUpload(body) : { body, compression: label };
-        const row = await nars.receive(cache, upload.body, { compression: upload.compression, fileName });
+        const row = await nars.receive(cache, upload.body, {
+          compression: upload.compression,
+          fileName,
+          signal: untilClosed(context.env.incoming),
+        });
         await sideFiles.settleDebugInfo(cache, fileName, row.nar_hash);
         await stock.settle(cache, fileNeed(fileName));
         return context.body(null, 204);

@@ -16,7 +16,7 @@ import { parseCommitPath } from '../publish/draft.js';
 import { bareHash } from '../publish/narinfo-text.js';
 import { parseDerivationName } from '../publish/side-files.js';
 import { pathNeed } from '../publish/stock-publisher.js';
-import { collectBody, readBody } from './body.js';
+import { collectBody, readBody, untilClosed } from './body.js';
 import { describeCache } from './describe-cache.js';
 import { readJson } from './json.js';
 import type { CacheRoute, RouteContext } from './route.js';
@@ -32,7 +32,7 @@ import {
 
 /** Larder's own upload API; its wire types are in signing's `upload.ts`. */
 export function uploadRoutes(services: Services): CacheRoute[] {
-  const { config, database, nars, publisher, stock, sideFiles } = services;
+  const { config, database, nars, publisher, stock, sideFiles, pathUse } = services;
   const { limits } = config;
   const idle = config.timeouts.idle;
 
@@ -62,6 +62,8 @@ export function uploadRoutes(services: Services): CacheRoute[] {
         const paths = parseMissingRequest(await readJson(context, config)).paths.map(parseStorePath);
         const names = await queryPathNames(database.read, cache.id, paths.map(storePathHashPart));
         const missing = paths.filter((path) => names.get(storePathHashPart(path)) !== storePathName(path));
+        // Somebody is about to refer to those that are there.
+        for (const hashPart of names.keys()) pathUse.note(cache.id, hashPart);
         return context.json({ missing } satisfies MissingResponse);
       },
     },
@@ -77,7 +79,7 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       },
       async handle(context, { cache }) {
         const narHash = parseNarHash(context);
-        const nar = await nars.find(cache, narHash);
+        const nar = await nars.findForUpload(cache, narHash);
         if (nar === undefined) throw new ServerError('not-found', `there is no NAR sha256:${narHash}`);
         return context.json(describeNar(nar));
       },
@@ -106,17 +108,13 @@ export function uploadRoutes(services: Services): CacheRoute[] {
         const compression = parseCompression(context.req.query('compression') ?? 'none');
         const body = readBody(context.env.incoming, { limit: limits.nar, idle });
         const known = await nars.find(cache, narHash);
-        if (known !== undefined) {
-          // Read to its end: a client that is cut off would try again.
-          for await (const chunk of body) void chunk;
-          return context.json(describeNar(known), 200);
-        }
         const stored = await nars.receive(cache, body, {
           compression,
           narHash,
           ...(narSize === undefined ? {} : { narSize }),
+          signal: untilClosed(context.env.incoming),
         });
-        return context.json(describeNar(stored), 201);
+        return context.json(describeNar(stored), known === undefined ? 201 : 200);
       },
     },
     {

@@ -28,6 +28,21 @@ export const cacheDescription: z.ZodType<CacheDescription> = z
     priority: z.int().meta({ description: 'Lower is asked first' }),
     publicKeys: z.array(z.string()).meta({ description: 'For `trusted-public-keys`' }),
     url: z.string().meta({ description: 'Where stock Nix finds the cache' }),
+    retention: z
+      .object({
+        age: z.number().exactOptional().meta({ description: 'Seconds since it was last sent' }),
+        unused: z.number().exactOptional().meta({ description: 'Seconds since it was last sent or fetched' }),
+        size: bytes.exactOptional(),
+        keepLast: z.int().exactOptional().meta({ description: 'Newest revisions of each pin that are kept' }),
+      })
+      .exactOptional()
+      .meta({ description: 'A path goes when any of these limits says so and nothing keeps it' }),
+    quota: bytes.exactOptional(),
+    upstreams: z
+      .array(z.object({ url: z.string(), publicKeys: z.array(z.string()) }))
+      .exactOptional()
+      .meta({ description: 'Caches it asks for what it does not have' }),
+    signUpstream: z.boolean().exactOptional(),
   })
   .meta({ id: 'Cache' });
 

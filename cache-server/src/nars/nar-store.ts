@@ -4,13 +4,16 @@ import type { Compression } from '@larder/signing/compression';
 import type { Hash } from '@larder/signing/hash';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
+import { addUsage, queryUsage } from '../database/tables/cache-usage.js';
 import { insertNarFacts, type NarFactsRow, queryNarFacts } from '../database/tables/nar-facts.js';
 import { queryNarFile, upsertNarFile } from '../database/tables/nar-files.js';
-import { insertNar, type NarRow, queryNar } from '../database/tables/nars.js';
+import { insertNar, type NarRow, prolongNar, queryNar } from '../database/tables/nars.js';
+import { transact } from '../database/transaction.js';
 import { ServerError } from '../errors.js';
+import type { Lease, Leases } from '../leases/leases.js';
 import { Limiter } from '../limiter.js';
 import { objectKeys } from '../storage/object-key.js';
-import type { ObjectStorage } from '../storage/storage.js';
+import type { ObjectStorage, StagedObject } from '../storage/storage.js';
 import type { ContentFacts, ContentHashRequest } from './content-facts.js';
 import { unpackHashParts } from './hash-parts.js';
 import type { IngestedNar, NarReader, NarReading } from './nar-reader.js';
@@ -27,6 +30,8 @@ export interface NarUpload {
   readonly narSize?: number;
   /** What a stock client calls it: `<file hash>.nar.xz`. */
   readonly fileName?: string;
+  /** Gets the bytes as they are kept, while they are: nothing of it is proven before the upload is taken. */
+  readonly onStored?: (chunk: Uint8Array) => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -36,6 +41,9 @@ export interface NarStoreOptions {
   readonly database: Database;
   readonly storage: ObjectStorage;
   readonly reader: NarReader;
+  readonly leases: Leases;
+  /** How long a NAR is kept that no path has yet, in milliseconds. */
+  readonly keepUnused: number;
   /** Hears of every upload that is stored now. */
   readonly onReceived?: OnReceived;
 }
@@ -44,13 +52,16 @@ export interface NarStoreOptions {
  * The NARs of all caches. A NAR's key is its NarHash, so no upload can change what a narinfo names.
  *
  * Crash invariants: an upload is staged while it is verified, and published to its key only when all of it was sound; it
- * enters the database after that. So a row means bytes that are there, durable and verified; a crash between the two leaves
- * an object without a row, which the next upload of it overwrites with the same contents.
+ * enters the database after that. So a row means bytes that are there, durable and verified. A lease on the NAR is held from
+ * before the first to the end of the second: of uploads of one NAR at once, through whichever replicas, one does the work and
+ * the others wait for it; and a crash between the two leaves a lapsed lease, by which the object without a row is found.
  */
 export class NarStore {
   readonly #database: Database;
   readonly #storage: ObjectStorage;
   readonly #reader: NarReader;
+  readonly #leases: Leases;
+  readonly #keepUnused: number;
   readonly #onReceived: OnReceived | undefined;
   /** A commit of thousands must not open thousands of files. */
   readonly #rereading = new Limiter(16);
@@ -59,6 +70,8 @@ export class NarStore {
     this.#database = options.database;
     this.#storage = options.storage;
     this.#reader = options.reader;
+    this.#leases = options.leases;
+    this.#keepUnused = options.keepUnused;
     this.#onReceived = options.onReceived;
   }
 
@@ -66,55 +79,138 @@ export class NarStore {
     return queryNar(this.#database.read, cache.id, narHash);
   }
 
+  /** The same, for a client that is about to publish a path with it: it stays for that. */
+  async findForUpload(cache: Cache, narHash: string): Promise<NarRow | undefined> {
+    const row = await this.find(cache, narHash);
+    const expiresAt = Date.now() + this.#keepUnused;
+    // Not each time it is asked: half of the time is enough for anyone.
+    if (row !== undefined && row.expires_at !== null && row.expires_at < expiresAt - this.#keepUnused / 2)
+      await prolongNar(this.#database.write, cache.id, { narHash, expiresAt });
+    return row;
+  }
+
   /** The NAR that a stock client uploaded under this name. */
   async findUploaded(cache: Cache, fileName: string): Promise<NarRow | undefined> {
     const narHash = await queryNarFile(this.#database.read, cache.id, fileName);
-    return narHash === undefined ? undefined : this.find(cache, narHash);
+    return narHash === undefined ? undefined : this.findForUpload(cache, narHash);
   }
 
   /**
-   * Takes an upload, reading it once: verified, compressed anew, stored and recorded, in that order.
-   * @throws `nar-malformed`, `codec-…`, `nar-hash-mismatch`, `nar-size-mismatch`, `nar-file-mismatch`: then nothing is kept
+   * Takes an upload, reading it once: verified, compressed anew, stored and recorded, in that order. One that another client
+   * is sending already is read to its end and dropped once that one is there.
+   * @throws `nar-malformed`, `codec-…`, `nar-hash-mismatch`, `nar-size-mismatch`, `nar-file-mismatch`, `quota-exceeded`: then
+   * nothing is kept
    */
   async receive(cache: Cache, source: AsyncIterable<Uint8Array>, upload: NarUpload): Promise<NarRow> {
+    const { narHash, fileName, signal } = upload;
+    if (narHash !== undefined) {
+      await using lease = await this.#leases.take(cache.id, [narObject(narHash)], patient(signal));
+      const known = await this.findForUpload(cache, narHash);
+      if (known !== undefined) {
+        await lease.release();
+        return await drain(source, known);
+      }
+      return await this.#ingest(cache, source, { upload, lease });
+    }
+    if (fileName === undefined || !isHashName(fileName)) return this.#ingest(cache, source, { upload });
+    const first = await this.#leases.tryTake(cache.id, [fileObject(fileName)]);
+    await using turn = first ?? (await this.#leases.take(cache.id, [fileObject(fileName)], patient(signal)));
+    // Only one that had to wait is dropped: the name is no proof of what the others send.
+    const known = first === undefined ? await this.findUploaded(cache, fileName) : undefined;
+    const row =
+      known === undefined ? await this.#ingest(cache, source, { upload }) : await drain(source, known);
+    await turn.release();
+    return row;
+  }
+
+  async #ingest(
+    cache: Cache,
+    source: AsyncIterable<Uint8Array>,
+    { upload, lease }: { readonly upload: NarUpload; readonly lease?: Lease },
+  ): Promise<NarRow> {
     const { compression, signal, narHash } = upload;
+    await this.#checkQuota(cache, 0);
     const running = this.#reader.ingest(source, { compression, ...(signal ? { signal } : {}) });
-    await using staged = await this.#storage.stage(running.output, {
+    const output = upload.onStored === undefined ? running.output : tee(running.output, upload.onStored);
+    await using staged = await this.#storage.stage(output, {
       contentType: 'application/x-nix-nar',
       ...(narHash === undefined ? {} : { key: objectKeys.nar(cache.name, narHash) }),
       ...(signal ? { signal } : {}),
     });
     const nar = await running.result;
     checkClaims(nar, upload);
+    if (lease !== undefined) return await this.#keep(cache, nar, { upload, staged, lease });
+    await using own = await this.#leases.take(cache.id, [narObject(bare(nar.narHash))], patient(signal));
+    return await this.#keep(cache, nar, { upload, staged, lease: own });
+  }
+
+  /** Stores and records what was verified, under a lease on it. */
+  async #keep(
+    cache: Cache,
+    nar: IngestedNar,
+    { upload, staged, lease }: { upload: NarUpload; staged: StagedObject; lease: Lease },
+  ): Promise<NarRow> {
     const hash = bare(nar.narHash);
-    const known = await this.find(cache, hash);
-    if (known === undefined) await staged.publish(objectKeys.nar(cache.name, hash));
-    const row = await this.#record(cache, nar, { known, fileName: upload.fileName });
+    const known = await queryNar(this.#database.write, cache.id, hash);
+    if (known === undefined) {
+      await this.#checkQuota(cache, staged.size);
+      await staged.publish(objectKeys.nar(cache.name, hash));
+    }
+    const expiresAt = Date.now() + this.#keepUnused;
+    const row: NarRow = known ?? {
+      cache_id: cache.id,
+      nar_hash: hash,
+      nar_size: nar.narSize,
+      file_hash: bare(nar.fileHash),
+      file_size: nar.fileSize,
+      created_at: Date.now(),
+      expires_at: expiresAt,
+    };
+    await this.#record(row, { nar, lease, expiresAt, fileName: upload.fileName });
+    lease.settled();
     this.#onReceived?.(cache, nar);
     return row;
   }
 
   async #record(
-    cache: Cache,
-    nar: IngestedNar,
-    { known, fileName }: { readonly known: NarRow | undefined; readonly fileName: string | undefined },
-  ): Promise<NarRow> {
-    const row: NarRow = known ?? {
-      cache_id: cache.id,
-      nar_hash: bare(nar.narHash),
-      nar_size: nar.narSize,
-      file_hash: bare(nar.fileHash),
-      file_size: nar.fileSize,
-      created_at: Date.now(),
-    };
+    row: NarRow,
+    {
+      nar,
+      lease,
+      expiresAt,
+      fileName,
+    }: {
+      readonly nar: IngestedNar;
+      readonly lease: Lease;
+      readonly expiresAt: number;
+      readonly fileName: string | undefined;
+    },
+  ): Promise<void> {
+    const { cache_id, nar_hash: narHash } = row;
     const facts = await packFacts(row, nar);
-    await this.#database.write.transaction().execute(async (db) => {
-      await insertNar(db, row);
+    await transact(this.#database, async (db) => {
+      await lease.settle(db);
+      const isNew = await insertNar(db, row);
       await insertNarFacts(db, facts);
       if (fileName !== undefined)
-        await upsertNarFile(db, { cache_id: cache.id, file_name: fileName, nar_hash: row.nar_hash });
+        await upsertNarFile(db, { cache_id, file_name: fileName, nar_hash: narHash });
+      if (isNew) await addUsage(db, cache_id, { nars: 1, nar_bytes: row.file_size });
+      else await prolongNar(db, cache_id, { narHash, expiresAt });
     });
-    return row;
+  }
+
+  /** @throws `quota-exceeded` */
+  async #checkQuota(cache: Cache, added: number): Promise<void> {
+    const { quota } = cache.options;
+    if (quota === undefined) return;
+    const { nar_bytes: held } = await queryUsage(this.#database.write, cache.id);
+    if (held + added <= quota && held < quota) return;
+    throw new ServerError(
+      'quota-exceeded',
+      `the cache '${cache.name}' may hold ${quota} bytes of NARs and holds ${held}` +
+        `${added === 0 ? '' : `; this one has ${added}`}: raise its quota, or let its retention keep less`,
+      { fields: { quota, held, added } },
+    );
   }
 
   /** What can be asked of a stored NAR. */
@@ -157,6 +253,41 @@ export class NarStore {
     // Awaited here: the object is closed on leaving.
     return await read(stored.body);
   }
+}
+
+/** An upload may take hours: others wait for as long as its holder lives, and their client with them. */
+function patient(signal: AbortSignal | undefined): { patience: number; signal?: AbortSignal } {
+  return { patience: Number.POSITIVE_INFINITY, ...(signal === undefined ? {} : { signal }) };
+}
+
+async function* tee(
+  source: AsyncIterable<Uint8Array>,
+  sink: (chunk: Uint8Array) => Promise<void>,
+): AsyncIterable<Uint8Array> {
+  for await (const chunk of source) {
+    await sink(chunk);
+    yield chunk;
+  }
+}
+
+/** Reads to its end what is not needed: a client that is cut off would try again. */
+async function drain(source: AsyncIterable<Uint8Array>, known: NarRow): Promise<NarRow> {
+  for await (const chunk of source) void chunk;
+  return known;
+}
+
+/** The object that stands for a NAR in leases. */
+export function narObject(narHash: string): string {
+  return `nar/${narHash}`;
+}
+
+function fileObject(fileName: string): string {
+  return `file/${fileName}`;
+}
+
+/** Whether a file is named by the hash of its bytes, as Nix does. */
+function isHashName(fileName: string): boolean {
+  return /^[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.|$)/.test(fileName);
 }
 
 function checkClaims(nar: IngestedNar, upload: NarUpload): void {

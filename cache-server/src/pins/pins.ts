@@ -120,10 +120,11 @@ export class Pins {
     return existed;
   }
 
-  /** Lets go of revisions that are kept for a time which has passed. */
+  /** Lets go of revisions that are kept for a time which has passed, or by an older setting of the cache. */
   async expire(cache: Cache): Promise<void> {
-    for (const { name, keep_for } of await queryPins(this.#database.read, cache.id))
-      if (keep_for !== null) await transact(this.#database, (db) => refreshKept(db, cache, name));
+    for (const { name, keep_for, keep_last } of await queryPins(this.#database.read, cache.id))
+      if (keep_for !== null || keep_last === null)
+        await transact(this.#database, (db) => refreshKept(db, cache, name));
   }
 
   /** Takes over what the bucket has of a pin the database does not know; paths that are not there are history. */
@@ -229,7 +230,7 @@ async function refreshKept(db: Transaction<Schema>, cache: Cache, name: string):
   const pin = await queryPin(db, cache.id, name);
   if (pin === undefined) return;
   const revisions = await queryPinRevisions(db, cache.id, name);
-  const keepLast = pin.keep_last ?? DEFAULT_KEEP_LAST;
+  const keepLast = pin.keep_last ?? cache.options.retention?.keepLast ?? DEFAULT_KEEP_LAST;
   const since = pin.keep_for === null ? Number.POSITIVE_INFINITY : Date.now() - pin.keep_for;
   const kept = revisions.filter((each, index) => index < keepLast || each.created_at >= since);
   await updateKeptRevisions(

@@ -1,12 +1,15 @@
 import { sortByReferences } from '@larder/signing/path-info';
-import { storePathHashPart, storePathName } from '@larder/signing/store-path';
-import type { CommitStatus } from '@larder/signing/upload';
+import { type StorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
+import type { CommitStatus, MissingReferences } from '@larder/signing/upload';
 import type { Cache } from '../caches/cache.js';
+import { settleObject } from '../collect/lapsed.js';
+import { leaseOf } from '../collect/withdraw.js';
 import type { Database } from '../database/database.js';
 import { type NarRow, queryNars } from '../database/tables/nars.js';
-import { type PathRow, queryPaths, updateNarInfoText } from '../database/tables/paths.js';
+import { type PathRow, queryPaths, touchPaths } from '../database/tables/paths.js';
 import { ServerError } from '../errors.js';
 import { KeyedLock } from '../keyed-lock.js';
+import type { Lease, Leases } from '../leases/leases.js';
 import type { NarStore } from '../nars/nar-store.js';
 import type { NarInfoCache } from '../read/narinfo-cache.js';
 import { objectKeys } from '../storage/object-key.js';
@@ -14,8 +17,9 @@ import type { ObjectStorage } from '../storage/storage.js';
 import { checkContents } from './contents.js';
 import type { PathDraft } from './draft.js';
 import { addSignatures, bareHash, composeNarInfo, isSameContents } from './narinfo-text.js';
-import { recordPaths } from './record.js';
+import { type ChangedPath, recordPaths } from './record.js';
 import { checkSorted, findMissingReferences, refuseMissing } from './references.js';
+import { bringBackWithdrawn } from './withdrawn-references.js';
 import { writeInOrder } from './write-in-order.js';
 
 export interface PublisherOptions {
@@ -23,9 +27,17 @@ export interface PublisherOptions {
   readonly storage: ObjectStorage;
   readonly nars: NarStore;
   readonly narInfos: NarInfoCache;
+  readonly leases: Leases;
   /** Whether declared references must occur in the NAR. */
   readonly verifyReferences: boolean;
+  /** Whether an upstream of the cache has a path: then others may refer to it. */
+  readonly hasUpstream?: (cache: Cache, path: StorePath) => Promise<boolean>;
 }
+
+/** How often a publication that others overtook is tried in all. */
+const MAX_ATTEMPTS = 5;
+/** How precise the time of the last push is, in milliseconds. */
+const PUSH_RESOLUTION = 3_600_000;
 
 /** A path that passed every check, ready to be shown. */
 export interface ReadyPath {
@@ -41,15 +53,17 @@ export interface ReadyPath {
  * Crash invariants, in the order of steps: (1) NARs are in the storage and in the database before they can be named here.
  * (2) Listings and narinfos are written to the bucket, references first, so at every moment each narinfo in the bucket names
  * a NAR and references that are there too. (3) One transaction makes them visible through the server. (4) Only then is the
- * client told. A crash between 2 and 3 leaves narinfos in the bucket that the database does not know: valid ones, which
- * the client's next attempt writes again or a reindex takes up.
+ * client told. Leases on the paths are held from before 2 and end with 3: no other replica writes or deletes the same narinfos
+ * meanwhile, and after a crash in between whoever finds the lapsed leases deletes what the database does not know.
  */
 export class Publisher {
   readonly #database: Database;
   readonly #storage: ObjectStorage;
   readonly #nars: NarStore;
   readonly #narInfos: NarInfoCache;
+  readonly #leases: Leases;
   readonly #verifyReferences: boolean;
+  readonly #hasUpstream: PublisherOptions['hasUpstream'];
   readonly #locks = new KeyedLock();
 
   constructor(options: PublisherOptions) {
@@ -57,7 +71,9 @@ export class Publisher {
     this.#storage = options.storage;
     this.#nars = options.nars;
     this.#narInfos = options.narInfos;
+    this.#leases = options.leases;
     this.#verifyReferences = options.verifyReferences;
+    this.#hasUpstream = options.hasUpstream;
   }
 
   /**
@@ -69,28 +85,93 @@ export class Publisher {
     const byHashPart = new Map(drafts.map((draft) => [storePathHashPart(draft.storePath), draft]));
     const locks = [...byHashPart.keys()].map((hashPart) => `${cache.id}/${hashPart}`);
     return this.#locks.run(locks, async () => {
-      const known = await queryPaths(this.#database.read, cache.id, [...byHashPart.keys()]);
-      checkNames(known, byHashPart);
-      const fresh = [...byHashPart].filter(([hashPart]) => !known.has(hashPart)).map(([, draft]) => draft);
-      const ready = await this.prepare(cache, fresh);
-      await this.#writeToBucket(cache, ready);
-      const added = await recordPaths(this.#database, cache, ready);
-      for (const { hashPart } of ready) this.#narInfos.invalidate(cache.id, hashPart);
-      const lost = ready.filter(({ hashPart }) => !added.has(hashPart)).map(({ hashPart }) => hashPart);
-      const present = lost.length === 0 ? known : await this.#requery(cache, [...known.keys(), ...lost]);
-      const merged = new Map<string, CommitStatus>();
-      for (const [hashPart, row] of present) {
-        const draft = byHashPart.get(hashPart);
-        if (draft !== undefined) merged.set(hashPart, await this.#merge(cache, row, draft));
+      for (let attempt = 1; ; attempt++) {
+        const statuses = await this.#tryPublish(cache, byHashPart, attempt);
+        if (statuses === undefined) continue;
+        return drafts.map((draft) => statuses.get(storePathHashPart(draft.storePath)) ?? 'added');
       }
-      return drafts.map((draft) => merged.get(storePathHashPart(draft.storePath)) ?? 'added');
     });
   }
 
+  /** @returns `undefined` when another replica, or a collection, was quicker: it is to be tried again */
+  async #tryPublish(
+    cache: Cache,
+    drafts: ReadonlyMap<string, PathDraft>,
+    attempt: number,
+  ): Promise<ReadonlyMap<string, CommitStatus> | undefined> {
+    const all = await bringBackWithdrawn(this.#database, cache, drafts);
+    const known = await queryPaths(this.#database.read, cache.id, [...all.keys()]);
+    checkNames(known, all);
+    if (!(await this.#touch(cache, known))) return undefined;
+    const fresh = [...all].filter(([hashPart]) => !known.has(hashPart)).map(([, draft]) => draft);
+    const elsewhere = await this.#findElsewhere(cache, fresh);
+    const ready = await this.prepare(cache, fresh, elsewhere);
+    const { statuses, changed } = mergeAll(cache, known, all);
+    if (ready.length + changed.length > 0) {
+      const objects = [...ready, ...changed].map(({ hashPart }) => leaseOf(hashPart));
+      await using lease = await this.#leases.take(cache.id, objects);
+      if (!(await this.#isAsItWas(cache, known, { ready, changed }))) {
+        await lease.release();
+        return undefined;
+      }
+      try {
+        await this.#writeToBucket(cache, { ready, changed });
+        await recordPaths(this.#database, cache, { ready, changed, lease, elsewhere });
+        lease.settled();
+      } catch (error) {
+        await this.#undo(cache, lease);
+        if (attempt < MAX_ATTEMPTS && isOvertaken(error)) return undefined;
+        throw error;
+      } finally {
+        for (const { hashPart } of [...ready, ...changed]) this.#narInfos.invalidate(cache.id, hashPart);
+      }
+    }
+    return statuses;
+  }
+
+  /** Whether nobody published or withdrew any of these before the leases were taken. */
+  async #isAsItWas(
+    cache: Cache,
+    known: ReadonlyMap<string, PathRow>,
+    { ready, changed }: { readonly ready: readonly ReadyPath[]; readonly changed: readonly ChangedPath[] },
+  ): Promise<boolean> {
+    const hashParts = [...ready, ...changed].map(({ hashPart }) => hashPart);
+    const now = await queryPaths(this.#database.write, cache.id, hashParts);
+    return hashParts.every((hashPart) => now.get(hashPart)?.narinfo === known.get(hashPart)?.narinfo);
+  }
+
+  /** Makes the bucket what the database says, as far as that goes now; else the lapsed leases see to it. */
+  async #undo(cache: Cache, lease: Lease): Promise<void> {
+    try {
+      for (const object of lease.objects)
+        await settleObject({ database: this.#database, storage: this.#storage }, cache, object);
+      await lease.release();
+    } catch {
+      // The error that led here is the one to tell.
+    }
+  }
+
+  /**
+   * A path that is pushed again counts as new. @returns false when a collection was quicker: then the client must not be told
+   * that the path is there
+   */
+  async #touch(cache: Cache, known: ReadonlyMap<string, PathRow>): Promise<boolean> {
+    const now = Date.now();
+    const stale = [...known.values()].filter((row) => row.pushed_at < now - PUSH_RESOLUTION);
+    if (stale.length === 0) return true;
+    const hashParts = stale.map((row) => row.hash_part).sort();
+    const touched = await touchPaths(this.#database, cache.id, { hashParts, now, before: now, pushed: true });
+    return touched === stale.length;
+  }
+
   /** Runs every check on paths that are not published yet, and signs them; gives them references first. */
-  async prepare(cache: Cache, drafts: readonly PathDraft[]): Promise<ReadyPath[]> {
+  async prepare(
+    cache: Cache,
+    drafts: readonly PathDraft[],
+    elsewhere: ReadonlySet<StorePath> = new Set(),
+  ): Promise<ReadyPath[]> {
     const nars = await this.#requireNars(cache, drafts);
-    refuseMissing(await findMissingReferences(this.#database, cache, drafts));
+    refuseMissing(withoutThose(await findMissingReferences(this.#database, cache, drafts), elsewhere));
     const sorted = sortByReferences(drafts);
     checkSorted(sorted);
     return Promise.all(
@@ -101,6 +182,61 @@ export class Publisher {
         return { draft, hashPart, nar, narinfo: composeNarInfo(cache, draft, nar) };
       }),
     );
+  }
+
+  /** Those references that the cache does not have and no upstream has either. */
+  async findMissing(cache: Cache, drafts: readonly PathDraft[]): Promise<MissingReferences[]> {
+    const missing = await findMissingReferences(this.#database, cache, drafts);
+    return withoutThose(missing, await this.#among(cache, missing));
+  }
+
+  /**
+   * Gives published paths other narinfos.
+   * @param change what a path's narinfo is to be; `undefined` to leave it
+   * @returns how many were changed
+   */
+  async rewrite(
+    cache: Cache,
+    hashParts: readonly string[],
+    change: (narinfo: string) => string | undefined,
+  ): Promise<number> {
+    const rows = await queryPaths(this.#database.read, cache.id, hashParts);
+    const wanted = [...rows.values()].filter((row) => change(row.narinfo) !== undefined);
+    if (wanted.length === 0) return 0;
+    await using lease = await this.#leases.take(
+      cache.id,
+      wanted.map((row) => leaseOf(row.hash_part)),
+    );
+    const now = await queryPaths(
+      this.#database.write,
+      cache.id,
+      wanted.map((row) => row.hash_part),
+    );
+    const changed = [...now].flatMap(([hashPart, row]) => {
+      const narinfo = change(row.narinfo);
+      return narinfo === undefined ? [] : [{ hashPart, narinfo }];
+    });
+    await this.#writeToBucket(cache, { ready: [], changed });
+    await recordPaths(this.#database, cache, { ready: [], changed, lease });
+    lease.settled();
+    for (const { hashPart } of changed) this.#narInfos.invalidate(cache.id, hashPart);
+    return changed.length;
+  }
+
+  async #findElsewhere(cache: Cache, drafts: readonly PathDraft[]): Promise<ReadonlySet<StorePath>> {
+    if (this.#hasUpstream === undefined || (cache.options.upstreams ?? []).length === 0) return new Set();
+    return this.#among(cache, await findMissingReferences(this.#database, cache, drafts));
+  }
+
+  /** Those of missing references that an upstream has. */
+  async #among(cache: Cache, missing: readonly MissingReferences[]): Promise<ReadonlySet<StorePath>> {
+    const hasUpstream = this.#hasUpstream;
+    if (hasUpstream === undefined || (cache.options.upstreams ?? []).length === 0) return new Set();
+    const wanted = [...new Set(missing.flatMap(({ references }) => references))] as StorePath[];
+    const found = await Promise.all(
+      wanted.map(async (path) => ((await hasUpstream(cache, path)) ? [path] : [])),
+    );
+    return new Set(found.flat());
   }
 
   /** Checks a path against its NAR, which must be stored. */
@@ -123,7 +259,10 @@ export class Publisher {
     return nars;
   }
 
-  async #writeToBucket(cache: Cache, ready: readonly ReadyPath[]): Promise<void> {
+  async #writeToBucket(
+    cache: Cache,
+    { ready, changed }: { readonly ready: readonly ReadyPath[]; readonly changed: readonly ChangedPath[] },
+  ): Promise<void> {
     await writeInOrder(ready, async ({ hashPart, narinfo, nar }) => {
       const listing = await this.#nars.facts(cache, nar.nar_hash).listing();
       if (listing !== undefined)
@@ -132,17 +271,7 @@ export class Publisher {
         });
       await this.#putNarInfo(cache, hashPart, narinfo);
     });
-  }
-
-  /** A path that is there keeps what it names; signatures for the same contents are added. */
-  async #merge(cache: Cache, row: PathRow, draft: PathDraft): Promise<CommitStatus> {
-    if (!isSameContents(cache, row.narinfo, draft)) return 'kept';
-    const text = addSignatures(cache, row.narinfo, draft);
-    if (text === undefined) return 'present';
-    await this.#putNarInfo(cache, row.hash_part, text);
-    await updateNarInfoText(this.#database.write, { cacheId: cache.id, hashPart: row.hash_part }, text);
-    this.#narInfos.invalidate(cache.id, row.hash_part);
-    return 'present';
+    for (const { hashPart, narinfo } of changed) await this.#putNarInfo(cache, hashPart, narinfo);
   }
 
   async #putNarInfo(cache: Cache, hashPart: string, text: string): Promise<void> {
@@ -150,11 +279,44 @@ export class Publisher {
       contentType: 'text/x-nix-narinfo',
     });
   }
+}
 
-  /** Another replica published some of these meanwhile: its rows are the ones that count. */
-  async #requery(cache: Cache, hashParts: readonly string[]): Promise<Map<string, PathRow>> {
-    return queryPaths(this.#database.read, cache.id, hashParts);
+/** A path that is there keeps what it names; signatures for the same contents are added. */
+function mergeAll(
+  cache: Cache,
+  known: ReadonlyMap<string, PathRow>,
+  drafts: ReadonlyMap<string, PathDraft>,
+): { readonly statuses: Map<string, CommitStatus>; readonly changed: readonly ChangedPath[] } {
+  const statuses = new Map<string, CommitStatus>();
+  const changed: ChangedPath[] = [];
+  for (const [hashPart, row] of known) {
+    const draft = drafts.get(hashPart);
+    if (draft === undefined) continue;
+    const isSame = isSameContents(cache, row.narinfo, draft);
+    statuses.set(hashPart, isSame ? 'present' : 'kept');
+    const narinfo = isSame ? addSignatures(cache, row.narinfo, draft) : undefined;
+    if (narinfo !== undefined) changed.push({ hashPart, narinfo });
   }
+  return { statuses, changed };
+}
+
+/** Whether somebody else's change, and no fault of the client's, may be why it failed. */
+function isOvertaken(error: unknown): boolean {
+  return (
+    error instanceof ServerError && ['references-missing', 'nar-missing', 'lease-lost'].includes(error.code)
+  );
+}
+
+function withoutThose(
+  missing: readonly MissingReferences[],
+  elsewhere: ReadonlySet<StorePath>,
+): MissingReferences[] {
+  return missing
+    .map(({ path, references }) => ({
+      path,
+      references: references.filter((each) => !elsewhere.has(each as StorePath)),
+    }))
+    .filter(({ references }) => references.length > 0);
 }
 
 function checkSize(draft: PathDraft, nar: NarRow): void {

@@ -20,8 +20,18 @@ export async function findMissingReferences(
   const batch = new Set(drafts.map((draft) => draft.storePath));
   const wanted = new Set(drafts.flatMap(otherReferences).filter((path) => !batch.has(path)));
   const names = await queryPathNames(database.read, cache.id, [...wanted].map(storePathHashPart));
+  return missingReferences(drafts, names);
+}
+
+/** The same, of the names of those paths that the cache has. */
+export function missingReferences(
+  drafts: readonly PathDraft[],
+  names: ReadonlyMap<string, string>,
+  elsewhere: ReadonlySet<StorePath> = new Set(),
+): MissingReferences[] {
+  const batch = new Set(drafts.map((draft) => draft.storePath));
   const isPresent = (path: StorePath): boolean =>
-    batch.has(path) || names.get(storePathHashPart(path)) === storePathName(path);
+    batch.has(path) || elsewhere.has(path) || names.get(storePathHashPart(path)) === storePathName(path);
   return drafts
     .map((draft) => ({
       path: draft.storePath,

@@ -15,7 +15,7 @@ import type { NarStore } from '../nars/nar-store.js';
 import { draftOfNarInfo, type PathDraft } from './draft.js';
 import { bareHash } from './narinfo-text.js';
 import type { Publisher } from './publisher.js';
-import { findMissingReferences } from './references.js';
+import { bringBackWithdrawn } from './withdrawn-references.js';
 
 export interface StockPublisherOptions {
   readonly database: Database;
@@ -98,7 +98,9 @@ export class StockPublisher {
     const needs: string[] = [];
     if (await this.#hasNar(cache, info)) await this.#publisher.checkContents(cache, draft);
     else needs.push(fileNeed(fileNameOf(info)));
-    for (const { references } of await findMissingReferences(this.#database, cache, [draft]))
+    const drafts = new Map([[storePathHashPart(draft.storePath), draft]]);
+    const all = [...(await bringBackWithdrawn(this.#database, cache, drafts)).values()];
+    for (const { references } of await this.#publisher.findMissing(cache, all))
       needs.push(...references.map((path) => pathNeed(path.slice(0, HASH_PART_LENGTH))));
     return needs;
   }
@@ -114,7 +116,7 @@ export class StockPublisher {
         `${info.storePath} declares the NarHash sha256:${declared}, but nar/${fileName} has sha256:${uploaded}`,
         { fields: { path: info.storePath, expected: `sha256:${declared}`, actual: `sha256:${uploaded}` } },
       );
-    return (await this.#nars.find(cache, declared)) !== undefined;
+    return (await this.#nars.findForUpload(cache, declared)) !== undefined;
   }
 }
 

@@ -62,12 +62,18 @@ export class NarInfoCache {
     return entry.narInfo;
   }
 
-  async find(cacheId: number, hashPart: string): Promise<ServedNarInfo | undefined> {
+  /** @param complete makes what is kept of what the database has */
+  async find(
+    cacheId: number,
+    hashPart: string,
+    complete: (text: string) => string = (text) => text,
+  ): Promise<ServedNarInfo | undefined> {
     const kept = this.peek(cacheId, hashPart);
     if (kept !== undefined) return kept;
     const version = this.#version;
-    const text = await queryNarInfoText(this.#database.read, cacheId, hashPart);
-    if (text === undefined) return undefined;
+    const stored = await queryNarInfoText(this.#database.read, cacheId, hashPart);
+    if (stored === undefined) return undefined;
+    const text = complete(stored);
     const etag = `"${createHash('sha1').update(text).digest('base64url')}"`;
     const narInfo = { text, size: Buffer.byteLength(text), etag };
     if (version === this.#version) this.#add(`${cacheId}/${hashPart}`, narInfo);

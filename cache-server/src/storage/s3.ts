@@ -19,6 +19,7 @@ import { isAbsence, storageFailed } from './s3-errors.js';
 import { collectParts, MultipartUpload } from './s3-multipart.js';
 import { sweepStaged, sweepUploads } from './s3-sweep.js';
 import type {
+  DeleteOptions,
   GetOptions,
   ObjectInfo,
   ObjectStorage,
@@ -205,12 +206,13 @@ export class S3Storage implements ObjectStorage {
     });
   }
 
-  async delete(keys: readonly string[]): Promise<void> {
+  async delete(keys: readonly string[], { signal }: DeleteOptions = {}): Promise<void> {
     for (let at = 0; at < keys.length; at += DELETE_BATCH) {
       const batch = keys.slice(at, at + DELETE_BATCH).map((key) => ({ Key: this.#key(key) }));
       await this.#guard(`cannot delete ${keys[at] ?? ''}`, async () => {
         const answer = await this.#client.send(
           new DeleteObjectsCommand({ Bucket: this.#bucket, Delete: { Objects: batch, Quiet: true } }),
+          abortable(signal),
         );
         const fault = answer.Errors?.[0];
         if (fault !== undefined) throw new Error(`${fault.Key ?? ''}: ${fault.Message ?? fault.Code ?? ''}`);

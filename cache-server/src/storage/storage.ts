@@ -58,9 +58,9 @@ export interface ObjectStorage extends AsyncDisposable {
   /** The range must lie within the object. */
   get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
   head(key: string): Promise<ObjectInfo | undefined>;
+  delete(keys: readonly string[], options?: DeleteOptions): Promise<void>;
   /** A URL that gives the object to whoever has it, for so many seconds; for engines that clients can reach themselves. */
   presign?(key: string, seconds: number): Promise<string>;
-  delete(keys: readonly string[]): Promise<void>;
   /** All objects whose key starts with `prefix`, sorted by key. */
   list(prefix: string): AsyncIterable<ObjectInfo>;
   /** The names directly under the root that have objects below them: one a cache. */
@@ -69,6 +69,10 @@ export interface ObjectStorage extends AsyncDisposable {
   sweep(before: Date): Promise<number>;
   /** Resolves when the storage can be written to. */
   check(): Promise<void>;
+}
+
+export interface DeleteOptions {
+  readonly signal?: AbortSignal;
 }
 
 export interface GetOptions {

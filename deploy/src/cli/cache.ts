@@ -1,9 +1,12 @@
 import type { CacheDescription } from '@larder/signing/upload';
 import type { Command } from 'commander';
+import { createGcCommand } from './cache-gc.js';
+import { addRetentionOptions, describeLimits, type RetentionOptions, readLimits } from './cache-limits.js';
+import { createRemoveKeyCommand, createResignCommand } from './cache-resign.js';
 import { createVerb, usageError } from './command.js';
 import { addServerOptions, ServerApi, type ServerOptions } from './server-api.js';
 
-interface CreateOptions extends ServerOptions {
+interface CreateOptions extends ServerOptions, RetentionOptions {
   readonly public?: true;
   readonly private?: true;
   readonly priority?: string;
@@ -26,6 +29,7 @@ export function createCommand(): Command {
   cache.addCommand(create());
   cache.addCommand(configure());
   cache.addCommand(remove());
+  cache.addCommand(createGcCommand());
   cache.addCommand(keys());
   return cache;
 }
@@ -70,30 +74,42 @@ function create(): Command {
 }
 
 function configure(): Command {
-  return addServerOptions(
+  const command = addServerOptions(
     createVerb('configure', {
       summary: "Change a cache's settings.",
-      examples: [['larder cache configure team-a --private', 'only tokens may read it from now on']],
+      examples: [
+        ['larder cache configure team-a --private', 'only tokens may read it from now on'],
+        [
+          'larder cache configure team-a --retention-unused 90d --retention-size 500GB',
+          'what nobody fetched for so long goes, and the least recently used of what is too much',
+        ],
+        [
+          'larder cache configure main --upstream https://cache.nixos.org --upstream-key cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=',
+          'what is not here is fetched from there, kept, and served from here',
+        ],
+        [
+          'larder cache configure team-a --retention none --quota 1TB',
+          'nothing goes, and no more than so much comes',
+        ],
+      ],
     }),
   )
     .argument('<name>', 'the cache')
     .option('--public', 'everyone may read it')
     .option('--private', 'only tokens may read it')
     .option('--priority <number>', 'lower is asked first')
-    .option('--json', 'print JSON')
-    .action(async (name: string, options: CreateOptions) => {
-      if (options.public && options.private) throw usageError('--public or --private, not both');
-      const isPublic = options.public ?? (options.private ? false : undefined);
-      const priority = parsePriority(options.priority);
-      if (isPublic === undefined && priority === undefined)
-        throw usageError('what is to change? --public, --private or --priority');
-      const api = await ServerApi.open(options);
-      const change = { public: isPublic, priority };
-      print(
-        [await api.call<CacheDescription>('PATCH', `caches/${encodeURIComponent(name)}`, change)],
-        options,
-      );
-    });
+    .option('--json', 'print JSON');
+  return addRetentionOptions(command).action(async (name: string, options: CreateOptions) => {
+    if (options.public && options.private) throw usageError('--public or --private, not both');
+    const isPublic = options.public ?? (options.private ? false : undefined);
+    const priority = parsePriority(options.priority);
+    const limits = readLimits(options);
+    if (isPublic === undefined && priority === undefined && Object.keys(limits).length === 0)
+      throw usageError('what is to change? --help shows the settings');
+    const api = await ServerApi.open(options);
+    const change = { public: isPublic, priority, ...limits };
+    print([await api.call<CacheDescription>('PATCH', `caches/${encodeURIComponent(name)}`, change)], options);
+  });
 }
 
 function remove(): Command {
@@ -141,7 +157,11 @@ function keys(): Command {
       const path = `caches/${encodeURIComponent(cache)}/keys/${encodeURIComponent(name)}`;
       print([await api.call<CacheDescription>('PATCH', path, { active: false })], options);
     });
-  return key.addCommand(addServerOptions(add)).addCommand(addServerOptions(retire));
+  return key
+    .addCommand(addServerOptions(add))
+    .addCommand(addServerOptions(retire))
+    .addCommand(createResignCommand())
+    .addCommand(createRemoveKeyCommand());
 }
 
 function parsePriority(text: string | undefined): number | undefined {
@@ -155,8 +175,9 @@ function print(caches: readonly CacheDescription[], { json }: { readonly json?: 
     process.stdout.write(`${JSON.stringify(caches, undefined, 2)}\n`);
     return;
   }
-  for (const { url, public: isPublic, priority, publicKeys } of caches) {
+  for (const cache of caches) {
+    const { url, public: isPublic, priority, publicKeys } = cache;
     process.stdout.write(`${url}  ${isPublic ? 'public' : 'private'}, priority ${priority}\n`);
-    for (const publicKey of publicKeys) process.stdout.write(`  ${publicKey}\n`);
+    for (const line of [...publicKeys, ...describeLimits(cache)]) process.stdout.write(`  ${line}\n`);
   }
 }

@@ -2,7 +2,7 @@ import { PublicKey } from '@larder/signing/key';
 import { type PolicyKey, TrustPolicy, type TrustPolicyOptions } from '@larder/signing/trust-policy';
 import { findTrustPolicyFile, loadSettings } from '@larder/substituter/config';
 import { loadTrustPolicy } from '@larder/substituter/settings/trust-policy-file';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { createVerb } from './command.js';
 
 interface ShowOptions {
@@ -11,7 +11,10 @@ interface ShowOptions {
 }
 
 export function createCommand(): Command {
-  return new Command('trust').description('Whose signatures count here.').addCommand(
+  return createVerb('trust', {
+    summary: 'Explain whose signatures count here.',
+    examples: [['larder trust show', 'the keys and rules in force']],
+  }).addCommand(
     createVerb('show', {
       summary: 'Explain the trust policy in force: keys, what each is trusted for, and rules.',
       examples: [

@@ -36,6 +36,7 @@ const cache = {
   priority: 30,
   store_dir: '/nix/store',
   created_at: 1_763_841_600_000,
+  settings: '{}',
 };
 
 function pathRow(cacheId: number, hashPart: string) {
@@ -49,6 +50,8 @@ function pathRow(cacheId: number, hashPart: string) {
     ca: null,
     narinfo: `StorePath: ${hashPart}\n`,
     created_at: 1,
+    pushed_at: 1,
+    last_used_at: 1,
   };
 }
 
@@ -74,6 +77,7 @@ async function contract(t: TestContext, options: DatabaseOptions): Promise<void>
       file_hash: 'f',
       file_size: 5,
       created_at: 2 ** 41,
+      expires_at: null,
     };
     await insertNar(write, nar);
     await insertNar(write, { ...nar, nar_size: 1 });

@@ -103,7 +103,7 @@ test('an upload that outlasts the deadline is ended, and leaves nothing', async 
   await delay(100);
   const started = Date.now();
   await server.running.close();
-  assert.ok(Date.now() - started < 3000);
+  assert.ok(Date.now() - started < 15_000);
   await assert.rejects(answered);
   assert.deepEqual(await readdir(scratch.join('data/storage/.staging')), []);
 });

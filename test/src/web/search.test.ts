@@ -54,6 +54,8 @@ async function search(t: TestContext, options: DatabaseOptions): Promise<void> {
       ca: null,
       narinfo: 'StorePath: …\n'.repeat(60),
       created_at: from + at,
+      pushed_at: from + at,
+      last_used_at: from + at,
     }));
     await insertNameParts(
       database.write,

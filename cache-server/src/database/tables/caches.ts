@@ -10,6 +10,8 @@ export interface CachesTable {
   priority: number;
   store_dir: string;
   created_at: number;
+  /** JSON of `CacheOptions`. */
+  settings: string;
 }
 
 export type CacheRow = Selectable<CachesTable>;
@@ -38,14 +40,23 @@ export async function insertCache(
 export async function updateCache(
   db: Kysely<Schema>,
   id: number,
-  change: Partial<Pick<CacheRow, 'public' | 'priority'>>,
+  change: Partial<Pick<CacheRow, 'public' | 'priority' | 'settings'>>,
 ): Promise<void> {
   await db.updateTable('caches').set(change).where('id', '=', id).execute();
 }
 
 /** Takes a cache out of the database, with all that belongs to it. */
 export async function deleteCache(db: Kysely<Schema>, id: number): Promise<void> {
+  const collections = db.selectFrom('collections').select('id').where('cache_id', '=', id);
+  for (const table of ['collection_plan', 'collection_counts'] as const)
+    await db.deleteFrom(table).where('collection_id', 'in', collections).execute();
   const tables = [
+    'collections',
+    'leases',
+    'upstream_paths',
+    'resign_jobs',
+    'withdrawn_paths',
+    'cache_usage',
     'deltas',
     'name_parts',
     'usage_days',

@@ -1,7 +1,9 @@
 import type { Kysely, Selectable, Transaction } from 'kysely';
 import { inBatches } from '../batches.js';
+import type { Database } from '../database.js';
 import { isPostgres } from '../dialect.js';
 import type { Schema } from '../schema.js';
+import { transact } from '../transaction.js';
 
 /** The store paths a cache serves. */
 export interface PathsTable {
@@ -17,6 +19,10 @@ export interface PathsTable {
   /** The narinfo as it is in the bucket, ready to be sent. */
   narinfo: string;
   created_at: number;
+  /** When a client last pushed it, whether it was there or not. */
+  pushed_at: number;
+  /** When it was last pushed or fetched; only as precise as `PathUse` is. */
+  last_used_at: number;
 }
 
 export type PathRow = Selectable<PathsTable>;
@@ -130,6 +136,48 @@ export async function updateNarInfoText(
     .where('cache_id', '=', path.cacheId)
     .where('hash_part', '=', path.hashPart)
     .execute();
+}
+
+/**
+ * Notes that paths were used, where that was last noted before `before`; or pushed, whenever they were used.
+ * @returns how many were noted
+ */
+export async function touchPaths(
+  database: Database,
+  cacheId: number,
+  use: {
+    /** Sorted, so that two replicas never wait for each other. */
+    readonly hashParts: readonly string[];
+    readonly now: number;
+    readonly before: number;
+    readonly pushed?: boolean;
+  },
+): Promise<number> {
+  const noted = await inBatches(use.hashParts, (batch) =>
+    transact(database, async (db) => {
+      let stale = db
+        .selectFrom('paths')
+        .select('hash_part')
+        .where('cache_id', '=', cacheId)
+        .where('hash_part', 'in', batch)
+        .orderBy('hash_part');
+      if (use.pushed !== true) stale = stale.where('last_used_at', '<', use.before);
+      const rows = await (isPostgres(db) ? stale.forNoKeyUpdate() : stale).execute();
+      if (rows.length === 0) return [];
+      await db
+        .updateTable('paths')
+        .set({ last_used_at: use.now, ...(use.pushed === true ? { pushed_at: use.now } : {}) })
+        .where('cache_id', '=', cacheId)
+        .where(
+          'hash_part',
+          'in',
+          rows.map((row) => row.hash_part),
+        )
+        .execute();
+      return rows;
+    }),
+  );
+  return noted.length;
 }
 
 export async function countPaths(db: Kysely<Schema>, cacheId: number): Promise<number> {

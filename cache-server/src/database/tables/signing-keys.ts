@@ -45,3 +45,18 @@ export async function updateSigningKey(
     .executeTakeFirst();
   return row !== undefined;
 }
+
+/** Forgets a key that is out of use; gives false when the cache has no such key. */
+export async function deleteSigningKey(
+  db: Kysely<Schema>,
+  key: { readonly cacheId: number; readonly name: string },
+): Promise<boolean> {
+  const row = await db
+    .deleteFrom('signing_keys')
+    .where('cache_id', '=', key.cacheId)
+    .where('name', '=', key.name)
+    .where('active', '=', 0)
+    .returning('id')
+    .executeTakeFirst();
+  return row !== undefined;
+}
