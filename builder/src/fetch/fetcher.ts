@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decompress } from '@larder/signing/codec';
 import { sniffCompression } from '@larder/signing/compression';
+import { makeContentAddressedPath } from '@larder/signing/content-address';
 import { LarderError } from '@larder/signing/errors';
 import { computeHash, hashStream, parseHash } from '@larder/signing/hash';
 import { writeNar } from '@larder/signing/nar-writer';
 import type { StorePath } from '@larder/signing/store-path';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { addPath } from '@larder/substituter/local-store/add-path';
-import type { LocalStore } from '@larder/substituter/local-store/local-store';
+import { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { FetchedTree, FetchInput } from '../eval/host.js';
 import { fetchGitTree } from './git.js';
 import { forgeArchive, inputFromUrl } from './inputs.js';
@@ -69,7 +70,7 @@ export class Fetcher {
   /** Fetches a source tree by the attributes of a flake input. */
   async fetchTree(given: FetchInput): Promise<FetchedTree> {
     const input = await resolveIndirect(given.type === undefined ? inputFromUrl(String(given.url)) : given);
-    const tree = await this.fetchInput(input);
+    const tree = (await this.findFetched(input)) ?? (await this.fetchInput(input));
     const expected = input.narHash;
     const got = tree.attrs.narHash;
     if (typeof expected === 'string' && parseHash(expected, 'sha256').format('sri') !== got) {
@@ -79,6 +80,19 @@ export class Fetcher {
       );
     }
     return tree;
+  }
+
+  /** An archive whose hash says that it is in the store already. */
+  private async findFetched(input: FetchInput): Promise<FetchedTree | undefined> {
+    const { type, narHash, name } = input;
+    if ((type !== 'tarball' && type !== 'file') || typeof narHash !== 'string') return undefined;
+    const { store } = this.options;
+    const hash = parseHash(narHash, 'sha256');
+    const named = typeof name === 'string' ? name : 'source';
+    const storePath = makeContentAddressedPath(store.storeDir, named, { method: 'recursive', hash });
+    if (store instanceof LocalStore) await store.addTempRoots([storePath]);
+    if ((await store.queryPathInfo(storePath)) === undefined) return undefined;
+    return { storePath, attrs: { ...input, narHash: hash.format('sri') } };
   }
 
   private async fetchInput(input: FetchInput): Promise<FetchedTree> {

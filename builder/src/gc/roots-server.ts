@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
+import { type SocketPath, shortSocketPath } from '@larder/substituter/local-store/socket-path';
 
 /**
  * Takes roots from other processes while a collection runs, in Nix's protocol: a path a line, answered by the
@@ -12,9 +13,12 @@ export class RootsServer {
   readonly #path: string;
   readonly #clients = new Set<Socket>();
 
-  private constructor(server: Server, path: string) {
+  readonly #address: SocketPath;
+
+  private constructor(server: Server, path: string, address: SocketPath) {
     this.#server = server;
     this.#path = path;
+    this.#address = address;
   }
 
   /** Listens on `gc-socket/socket`; the caller holds the collector's lock, so nobody else does. */
@@ -23,13 +27,19 @@ export class RootsServer {
     mkdirSync(dirname(path), { recursive: true });
     rmSync(path, { force: true });
     const server = createServer();
-    const started = new RootsServer(server, path);
+    const address = shortSocketPath(path);
+    const started = new RootsServer(server, path, address);
     server.on('connection', (socket) => started.#serve(socket, onRoot));
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(path, resolve);
+      server.listen(address.path, resolve);
     });
-    chmodSync(path, 0o666);
+    try {
+      chmodSync(path, 0o666);
+    } catch (error) {
+      await started.close();
+      throw error;
+    }
     return started;
   }
 
@@ -37,6 +47,7 @@ export class RootsServer {
     rmSync(this.#path, { force: true });
     for (const client of this.#clients) client.destroy();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#address[Symbol.dispose]();
   }
 
   #serve(socket: Socket, onRoot: (fullPath: string) => Promise<void>): void {

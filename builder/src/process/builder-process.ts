@@ -23,6 +23,9 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
+/** How long a builder may go on after it has closed its log, in milliseconds. */
+const endGrace = 2000;
+
 /** How a builder ended. */
 export type BuilderEnd =
   | { readonly type: 'exit'; readonly status: number }
@@ -111,10 +114,22 @@ class BuilderRun {
         if (!this.#options.onOutput(chunk)) this.#kill({ type: 'log-limit' });
       });
       reader.on('error', reject);
-      reader.on('close', () => resolve());
+      reader.on('close', () => {
+        // As with Nix, a build is over when nobody can write to its log any more, whatever still runs.
+        this.#endSoon();
+        resolve();
+      });
       // A program that could not be started has no output, and no exit either.
       this.#child.on('error', () => reader.destroy());
     });
+  }
+
+  /** Gives the builder, which may just be ending, a moment to do so by itself. */
+  #endSoon(): void {
+    const { pid, exitCode, signalCode } = this.#child;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return;
+    const grace = setTimeout(() => this.#killGroup(), endGrace);
+    this.#child.on('exit', () => clearTimeout(grace));
   }
 
   #restartSilence(): void {

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { LarderError } from '@larder/signing/errors';
+import { shortSocketPath } from '../local-store/socket-path.js';
 
 /** Two streams of bytes with a Nix daemon at their other end. */
 export interface DaemonChannel {
@@ -27,8 +28,10 @@ export class SocketTransport implements DaemonTransport {
   }
 
   async open(): Promise<DaemonChannel> {
-    const socket = connect(this.#path);
+    let socket: Socket;
     try {
+      using address = shortSocketPath(this.#path);
+      socket = connect(address.path);
       await once(socket, 'connect');
     } catch (error) {
       throw new LarderError(

@@ -5,6 +5,7 @@ import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { openLockFile, tryLock, unlock, waitForLock } from './file-lock.js';
 import type { StoreLayout } from './layout.js';
+import { shortSocketPath } from './socket-path.js';
 
 /**
  * The paths that this process is using, told to every garbage collector of the store in Nix's protocol:
@@ -100,7 +101,10 @@ export class TempRoots {
 
   /** Sends the paths to the running collector; false when none answers any more. */
   async #tellCollector(paths: readonly string[], signal: AbortSignal | undefined): Promise<boolean> {
-    const socket = createConnection(`${this.#layout.stateDir}/gc-socket/socket`);
+    const path = `${this.#layout.stateDir}/gc-socket/socket`;
+    if (!existsSync(path)) return false;
+    using address = shortSocketPath(path);
+    const socket = createConnection(address.path);
     try {
       await exchangeRoots(socket, paths, signal);
       return true;

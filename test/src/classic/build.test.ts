@@ -55,6 +55,7 @@ test('failures have the statuses and the messages of nix-build', async (t) => {
     [102, '-A', 'wrong'],
     [104, '-A', 'changing', '--check'],
     [101, '-A', 'hanging', '--timeout', '1'],
+    [100, '-A', 'closing'], // A build is over when nobody can write to its log any more.
     [1, '-A', 'no-such-attribute'],
   ] as const) {
     const got = await assertSame(nix, 'nix-build', [file, '--no-out-link', ...args]);
@@ -92,6 +93,18 @@ test('an evaluation that asks for the closure of what it has just added finds it
   await using _ = nix;
   const graph = await ours(nix, 'nix-build', [file, '-A', 'graph', '--no-out-link']);
   assert.equal(graph, await nix.run('nix-build', [file, '-A', 'graph', '--no-out-link']));
+});
+
+test('an archive whose hash says that it is in the store is not fetched again', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix } = await openStore();
+  await using _ = nix;
+  await writeFile(nix.scratch.join('source'), 'contents');
+  const path = await ours(nix, 'nix-store', ['--add', nix.scratch.join('source')]);
+  const hash = await nix.run('nix-store', ['-q', '--hash', path]);
+  const tree = `fetchTree { type = "tarball"; url = "file:///no-such.tar"; narHash = "${hash}"; }`;
+  const found = await ours(nix, 'nix-instantiate', ['--eval', '-E', `(${tree}).outPath`, '--show-trace']);
+  assert.equal(found, `"${path}"`);
 });
 
 test('nix-instantiate writes roots, and derivations straight into a cache', async (t) => {

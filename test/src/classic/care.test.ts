@@ -1,8 +1,10 @@
 import { strict as assert } from 'node:assert';
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { needsComponent } from '../engines/components.js';
 import { Nix } from '../oracle/nix.js';
+import { runProgram } from '../oracle/program.js';
 import { assertSame, expressions, ours, runOurs } from './tools.js';
 
 async function openStore(): Promise<{ nix: Nix; out: string; leaf: string }> {
@@ -101,6 +103,40 @@ test('single paths are deleted if nothing needs them', async (t) => {
     await ours(nix, 'nix-store', ['--delete', ...needed]),
     new RegExp(`^${needed.length} store paths`),
   );
+});
+
+test('files with the same contents are kept once after --optimise, and stock Nix finds nothing more to link', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  await using nix = await Nix.create({ storeDir: 'diverted' });
+  const paths: string[] = [];
+  for (const name of ['first', 'second']) {
+    await writeFile(nix.scratch.join(name), 'the same');
+    paths.push(await ours(nix, 'nix-store', ['--add', nix.scratch.join(name)]));
+  }
+  const { stderr } = await runOurs(nix, 'nix-store', ['--optimise']);
+  assert.match(stderr, /MiB freed by hard-linking 1 files\n$/);
+  const [first, second] = await Promise.all(paths.map((path) => stat(path)));
+  assert.equal(first!.ino, second!.ino);
+  assert.match((await nix.try('nix-store', ['--optimise'])).stderr, /hard-linking 0 files\n$/);
+});
+
+test('a state directory may lie deeper than the address of a socket is long', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  await using nix = await Nix.create({ storeDir: 'diverted' });
+  const env = { NIX_STATE_DIR: nix.scratch.join('d'.repeat(120)) };
+  await writeFile(nix.scratch.join('file'), 'contents');
+  const path = await ours(nix, 'nix-store', ['--add', nix.scratch.join('file')], { env });
+  assert.match(await ours(nix, 'nix-store', ['--gc'], { env }), /^1 store paths deleted/);
+  // A process that needs a path while a collector is running tells it so through that socket.
+  const gate = nix.scratch.join('gate');
+  await runProgram('mkfifo', [gate]);
+  assert.equal(await ours(nix, 'nix-store', ['--add', nix.scratch.join('file')], { env }), path);
+  const collecting = runOurs(nix, 'nix-store', ['--gc'], { env: { ...env, _NIX_TEST_GC_SYNC: gate } });
+  const socket = `${env.NIX_STATE_DIR}/gc-socket/socket`;
+  while (!(await stat(socket).catch(() => undefined))) await setTimeout(50);
+  assert.equal(await ours(nix, 'nix-store', ['--add', nix.scratch.join('file')], { env }), path);
+  await writeFile(gate, '');
+  assert.equal((await collecting).status, 0);
 });
 
 test('old generations of profiles go as with nix-collect-garbage', async (t) => {

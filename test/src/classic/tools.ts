@@ -66,6 +66,7 @@ in rec {
   needing = shell "needing" "cat \${failing}" { };
   wrong = shell "wrong" "echo hello > $out" { outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = builtins.hashString "sha256" "bye"; };
   changing = shell "changing" "read now _ < /proc/uptime; echo $now > $out" { };
+  closing = shell "closing" "mkdir $out; exec >/dev/null 2>&1; sleep 1000" { };
   hanging = shell "hanging" "sleep 60" { };
 }
 `;

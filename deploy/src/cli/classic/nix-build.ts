@@ -66,6 +66,8 @@ export async function run(argv: readonly string[], context: ToolContext): Promis
     print(help);
     return 0;
   }
+  if (flags.evalStore !== undefined)
+    throw notSupported("'nix-build --eval-store'", 'use --store, or an installed Nix');
   await using session = new ToolSession(common, context.environment);
   return await build(session, request, { flags: flags.args, environment: context.environment });
 }

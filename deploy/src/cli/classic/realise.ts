@@ -30,6 +30,8 @@ export async function realiseTargets(
   { mode = 'build' }: RealiseOptions,
 ): Promise<RealiseOutcome> {
   const store = await session.store();
+  if (Number(session.settings.other('repeat')?.value ?? 0) > 0)
+    session.warn("builds are not repeated ('repeat' is not in Larder's part of Nix): --check compares two");
   if (!('layout' in store)) return realiseByDaemon(store, targets, mode);
   await store.addTempRoots(targets.map(({ path }) => path));
   if (mode === 'build') {

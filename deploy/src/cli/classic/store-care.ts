@@ -1,11 +1,11 @@
 import type { StorePath } from '@larder/signing/store-path';
 import { BuildMessages } from './build-messages.js';
+import { formatMebibytes, LEVEL } from './messages.js';
 import type { OperationRequest } from './nix-store.js';
 import { openBuilder } from './realise.js';
 import type { ToolSession } from './session.js';
 import { followToStorePath } from './store-arguments.js';
 import { expectNoArguments, readFlags } from './store-flags.js';
-import { refuse } from './version.js';
 
 /** `nix-store --repair-path`. */
 export async function repairPaths(session: ToolSession, { flags, args }: OperationRequest): Promise<number> {
@@ -34,6 +34,20 @@ export async function repairStorePath(session: ToolSession, path: StorePath): Pr
 export async function optimise(session: ToolSession, { flags, args }: OperationRequest): Promise<number> {
   readFlags(flags, []);
   expectNoArguments(args);
-  await session.localStore();
-  return refuse("'nix-store --optimise'");
+  const store = await session.localStore();
+  const { StoreOptimiser } = await import('@larder/substituter/local-store/optimise');
+  const optimiser = new StoreOptimiser(store.layout.realStoreDir, {
+    onNote: (text) => session.warn(text),
+    signal: session.signal,
+  });
+  for (const path of (await store.queryAllValidPaths()).sort()) {
+    await store.addTempRoots([path]);
+    // It may have been deleted meanwhile.
+    if ((await store.queryPathInfo(path)) === undefined) continue;
+    session.say(`optimising path '${store.storeDir.format(path)}'...`, LEVEL.talkative);
+    await optimiser.optimise(store.realPath(path));
+  }
+  const { filesLinked, bytesFreed } = optimiser.result;
+  session.say(`${formatMebibytes(bytesFreed)} MiB freed by hard-linking ${filesLinked} files`);
+  return 0;
 }
