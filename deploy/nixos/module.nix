@@ -139,6 +139,30 @@ in
       uploads.verify_references = flag "Whether declared references must occur in the NAR.";
       uploads.pending = time "How long a narinfo waits for what it needs.";
       uploads.orphans = time "How long remains of dead uploads are left alone.";
+      uploads.lease = time "For how long a replica holds what it works on, unless it says again that it does.";
+
+      collection.interval = time "How often a cache with a retention is looked through.";
+      collection.grace = time "How long what was just pushed is kept in any case.";
+      collection.nar_lease = time "How long a NAR outlives its last path: clients remember narinfos.";
+
+      deltas.enabled = flag "Whether deltas between NARs are made.";
+      deltas.max_nar = size "The largest NAR on either side of one.";
+      deltas.workers = number "Threads that make them.";
+      deltas.memory = size "What they may use together.";
+      deltas.keep = time "How long one that nobody asks for is kept.";
+      deltas.max_size = size "What is kept of them, in each cache.";
+
+      rate_limits.window = time "What the limits are counted over.";
+      rate_limits.per_address = number "Requests from one address; 0 for no limit.";
+      rate_limits.per_token = number "Requests with one token; 0 for no limit.";
+      rate_limits.trust_forwarded_for = flag "Whether a proxy in front says whose a request is.";
+
+      reads.redirect = choice [ "none" "presigned" "cdn" ] "Where NARs are fetched from.";
+      reads.presigned_for = time "How long a presigned address is good for.";
+      reads.cdn_url = text "Where the CDN has the bucket.";
+
+      upstreams.timeout = time "For a cache behind a cache to answer.";
+      upstreams.negative = time "For how long it is remembered that such a cache has not got a path.";
 
       keys.seal_key_file = text "Set by sealKeyFile.";
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setTimeout as sleep } from 'node:timers/promises';
 import type { Cache } from '@larder/cache-server/caches/cache';
 import { leaseOf } from '@larder/cache-server/collect/withdraw';
 import { objectKeys } from '@larder/cache-server/storage/object-key';
@@ -8,7 +8,7 @@ import { hasCode } from '@larder/signing/errors';
 import fc from 'fast-check';
 import { bare, type SamplePath, samplePath } from '../server/sample-path.js';
 import { BrokenStorage } from './fragile-storage.js';
-import type { Replica } from './replica.js';
+import { LEASE, type Replica } from './replica.js';
 
 const COUNT = 9;
 const PINS = ['a', 'b'];
@@ -293,6 +293,9 @@ export const steps: fc.Arbitrary<Step>[] = [
 export async function checkEnd(model: Model, real: Real): Promise<void> {
   const { cache, paths, replicas } = real;
   const [replica] = replicas as [Replica];
+  // What the dead held is over by then.
+  await sleep(LEASE * 1.5);
+  await replica.settleLapsed(cache);
   await collect(real, 0);
   await replica.database.write
     .updateTable('nars')

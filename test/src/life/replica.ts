@@ -17,7 +17,7 @@ import { bare, commitOf, type SamplePath } from '../server/sample-path.js';
 import { FragileStorage } from './fragile-storage.js';
 
 /** How long a lease of these replicas lasts, in milliseconds: the dead are overcome soon. */
-const LEASE = 600;
+export const LEASE = 600;
 const HOUR = 3_600_000;
 
 /** What a server does to its caches, without HTTP, on a storage that can be told to fail. */
