@@ -152,7 +152,9 @@ test('every answer names its request, as a proxy named it', async () => {
   await using server = await TestServer.start();
   const own = await fetch(`${server.url}/healthz`);
   assert.match(own.headers.get('x-request-id') ?? '', /^[0-9a-f-]{36}$/);
-  const given = await fetch(`${server.url}/absent/nothing/like/it`, { headers: { 'x-request-id': 'proxy-17' } });
+  const given = await fetch(`${server.url}/absent/nothing/like/it`, {
+    headers: { 'x-request-id': 'proxy-17' },
+  });
   assert.equal(given.headers.get('x-request-id'), 'proxy-17');
   assert.equal((await errorOf(given)).requestId, 'proxy-17');
 });
