@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import type { TestContext } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { storePathHashPart } from '@larder/signing/store-path';
@@ -29,7 +30,10 @@ export async function killServerDuring(t: TestContext, client: Publisher, rounds
   await using larder = await Larder.create();
   await using nix = await Nix.create();
   const port = await freePort();
-  const start = () => LarderServer.start(larder, { port });
+  // Whoever comes after a killed server waits for its leases to lapse: with the usual 30 s, the rounds would be waiting only.
+  const config = larder.scratch.join('larder.toml');
+  await writeFile(config, '[uploads]\nlease = "2 s"\n');
+  const start = () => LarderServer.start(larder, { port, args: ['--config', config] });
   const push = (cache: string, paths: readonly string[]) =>
     client === 'nix copy'
       ? nix.start('nix', ['copy', '--to', `${cache}?compression=zstd`, ...paths])
