@@ -198,8 +198,7 @@ in
         "postgresql.service"
       ];
       environment.NODE_ENV = "production";
-      # The hardening of deploy/systemd/larder.service; a test compares.
-      serviceConfig = {
+      serviceConfig = import ./hardening.nix // {
         Type = "exec";
         ExecStart = "${cfg.package}/bin/larder serve --config ${configFile}";
         Restart = "on-failure";
@@ -214,36 +213,6 @@ in
         StateDirectory = "larder";
         StateDirectoryMode = "0700";
         UMask = "0077";
-
-        CapabilityBoundingSet = "";
-        AmbientCapabilities = "";
-        NoNewPrivileges = true;
-        DevicePolicy = "closed";
-        LockPersonality = true;
-        PrivateDevices = true;
-        PrivateTmp = true;
-        PrivateUsers = true;
-        ProcSubset = "pid";
-        ProtectClock = true;
-        ProtectControlGroups = true;
-        ProtectHome = true;
-        ProtectHostname = true;
-        ProtectKernelLogs = true;
-        ProtectKernelModules = true;
-        ProtectKernelTunables = true;
-        ProtectProc = "invisible";
-        ProtectSystem = "strict";
-        RemoveIPC = true;
-        RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_UNIX" ];
-        RestrictNamespaces = true;
-        RestrictRealtime = true;
-        RestrictSUIDSGID = true;
-        SystemCallArchitectures = "native";
-        SystemCallFilter = [
-          "@system-service @pkey"
-          "~@privileged @resources @mount @debug @cpu-emulation @obsolete"
-        ];
-        SystemCallErrorNumber = "EPERM";
       };
     };
   };

@@ -1,4 +1,4 @@
-# The NixOS module, evaluated with a module system. `lib` and `pkgs` have what it takes of nixpkgs; an argument
+# The NixOS modules, evaluated with a module system. `lib` and `pkgs` have what it takes of nixpkgs; an argument
 # `nixpkgsLib`, the path of nixpkgs' own lib, takes that instead.
 {
   lib ? (
@@ -20,7 +20,8 @@
     }
   ),
   nixpkgsLib ? null,
-  settings,
+  settings ? { },
+  proxy ? { },
 }:
 let
   theLib = if nixpkgsLib == null then lib else import nixpkgsLib;
@@ -41,7 +42,11 @@ let
     modules = [
       ./options.nix
       ../../../deploy/nixos/module.nix
-      { services.larder = settings; }
+      ../../../deploy/nixos/proxy.nix
+      {
+        services.larder = settings;
+        services.larder-proxy = proxy;
+      }
     ];
     specialArgs = {
       lib = theLib;
@@ -51,6 +56,7 @@ let
 in
 {
   inherit (system.config.systemd) services;
+  nix = system.config.nix.settings;
   ports = system.config.networking.firewall.allowedTCPPorts;
   keys =
     let

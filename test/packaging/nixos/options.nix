@@ -24,6 +24,10 @@ in
       );
       default = { };
     };
+    nix.settings = mkOption {
+      type = types.attrsOf (types.listOf types.str);
+      default = { };
+    };
     networking.firewall.allowedTCPPorts = mkOption {
       type = types.listOf types.int;
       default = [ ];

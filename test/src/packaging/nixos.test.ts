@@ -12,13 +12,19 @@ import { Nix } from '../oracle/nix.js';
 import { fixture, packaged, repository } from './packaging.js';
 
 interface Evaluated {
-  readonly services: { readonly larder?: { readonly serviceConfig: Readonly<Record<string, unknown>> } };
+  readonly services: Readonly<
+    Partial<Record<'larder' | 'larder-proxy', { readonly serviceConfig: Readonly<Record<string, unknown>> }>>
+  >;
+  readonly nix: { readonly substituters?: readonly string[] };
   readonly ports: readonly number[];
   readonly keys: readonly string[];
 }
 
 const evaluate = (settings: string): string =>
   `import ${fixture('nixos/evaluate.nix')} { settings = ${settings}; }`;
+
+const proxied = (options: string): string =>
+  `import ${fixture('nixos/evaluate.nix')} { proxy = ${options}; }`;
 
 const configured = `{
   enable = true;
@@ -112,23 +118,71 @@ test('every key of larder.toml is an option', async () => {
   );
 });
 
-test('the unit has the hardening of the one in systemd/', async () => {
+test('the units have the hardening of those in systemd/', async () => {
   await using larder = await Larder.create();
-  const { services } = await byLarder(larder, evaluate('{ enable = true; }'));
-  const unit = await readFile(packaged('systemd/larder.service'), 'utf8');
-  const { serviceConfig = {} } = services.larder ?? {};
-  const own = ['ExecStart', 'Environment', 'EnvironmentFile', 'LoadCredential'];
+  const expression = `import ${fixture('nixos/evaluate.nix')} {
+    settings.enable = true; proxy.enable = true; proxy.from = [ "https://cache.example.org" ];
+  }`;
+  const { services } = await byLarder(larder, expression);
+  for (const name of ['larder', 'larder-proxy'] as const) {
+    const unit = await readFile(packaged(`systemd/${name}.service`), 'utf8');
+    const { serviceConfig = {} } = services[name] ?? {};
+    assert.deepEqual(linesOf(serviceConfig), linesOfUnit(unit), name);
+  }
+});
+
+/** What depends on where things are, and on which secrets there are. */
+const places = ['ExecStart', 'Environment', 'EnvironmentFile', 'LoadCredential'];
+
+function linesOf(serviceConfig: Readonly<Record<string, unknown>>): string[] {
   const lines = Object.entries(serviceConfig).flatMap(([key, value]) => {
-    if (own.includes(key)) return [];
+    if (places.includes(key)) return [];
     if (key === 'RestrictAddressFamilies') return [`${key}=${(value as string[]).join(' ')}`];
     const values = Array.isArray(value) ? (value as string[]) : [value];
     return values.map((each) => `${key}=${each === true ? 'yes' : String(each)}`);
   });
+  return lines.sort();
+}
+
+function linesOfUnit(unit: string): string[] {
   const [, section = ''] = /\[Service\]\n(.*)\n\[Install\]/s.exec(unit) ?? [];
-  const theirs = section
+  return section
     .split('\n')
-    .filter((line) => /^\w+=/.test(line) && !own.includes(line.slice(0, line.indexOf('='))));
-  assert.deepEqual(lines.sort(), theirs.sort());
+    .filter((line) => /^\w+=/.test(line) && !places.includes(line.slice(0, line.indexOf('='))))
+    .sort();
+}
+
+test('services.larder-proxy makes a unit, and Nix asks it', async (t) => {
+  await using larder = await Larder.create();
+  const plain = await byLarder(larder, proxied('{ enable = true; }'));
+  assert.deepEqual(plain.nix.substituters, ['http://127.0.0.1:8730']);
+  assert.deepEqual(plain.ports, []);
+  const shared = proxied(`{
+    enable = true;
+    openFirewall = true;
+    useForNix = false;
+    listen = "0.0.0.0:9999";
+    from = [ "https://cache.example.org/a%20b" "https://cache.nixos.org" ];
+    size = "100GiB";
+    trustedPublicKeys = [ "a:b" "c:d" ];
+    policyFile = /etc/larder/trust.toml;
+    keyFile = "/run/secrets/key";
+    netrcFile = "/run/secrets/netrc";
+  }`);
+  const { services, ports, nix } = await byLarder(larder, shared);
+  assert.deepEqual([ports, nix], [[9999], {}]);
+  const { ExecStart: command, LoadCredential: secrets } = services['larder-proxy']?.serviceConfig ?? {};
+  assert.deepEqual(secrets, ['key:/run/secrets/key', 'netrc:/run/secrets/netrc']);
+  assert.match(String(command), /"--from" "https:\/\/cache\.example\.org\/a%%20b" "--from"/);
+  // The verb takes what the unit gives it: it gets as far as the key, which is not on this machine.
+  const given = [...String(command).matchAll(/"([^"]*)"/g)].map(([, word = '']) => word.replace('%%', '%'));
+  const { status, stderr } = await larder.try(['proxy', ...given]);
+  assert.equal(status, 1);
+  assert.match(stderr, /\/run\/credentials\/larder-proxy\.service\/key/);
+  if (!needsComponent(t, 'nix')) return;
+  await using stock = await Nix.create();
+  const theirs = await stock.run('nix-instantiate', ['--eval', '--strict', '--json', '--expr', shared]);
+  assert.deepEqual(JSON.parse(theirs), await byLarder(larder, shared));
 });
 
 test('the lock file gets an address for every module', async () => {
