@@ -12,7 +12,8 @@ import { openDatabase as openPostgres } from '../engines/postgres.js';
 import { openBucket } from '../engines/s3.js';
 import { makeScratch } from '../engines/scratch.js';
 import { defaultStoreDir } from '../store-dir.js';
-import { checkEnd, type Model, makePaths, type Real, steps } from './life-model.js';
+import { checkEnd, type Model, makePaths, type Real } from './life-model.js';
+import { steps } from './life-steps.js';
 import { Replica } from './replica.js';
 
 /** `LARDER_MODEL_ROUNDS=500 npm test -- collection-model` looks harder. */

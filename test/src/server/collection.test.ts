@@ -172,8 +172,17 @@ test('a withdrawn path comes back with an upload that refers to it, without bein
   assert.equal((await collect(server)).withdrawnPaths, 2);
   assert.ok(!(await isServed(server, library)));
   const program = samplePath('program', [library]);
+  const started = Date.now();
   await publish(server, program);
   for (const path of [base, library, program]) assert.ok(await isServed(server, path), path.storePath);
+  const pushed = await server.running.services.database.read
+    .selectFrom('paths')
+    .select('pushed_at')
+    .execute();
+  assert.ok(
+    pushed.every((row) => row.pushed_at >= started),
+    'it counts as pushed: its time begins anew',
+  );
   // By a stock client, too.
   await server.fetch(`${CACHE}/paths/${program.storePath}`, { method: 'DELETE' });
   const again = samplePath('again', [program]);
