@@ -14,6 +14,8 @@ export type BuildFailureCode =
   | 'output-rejected'
   | 'hash-mismatch'
   | 'not-deterministic'
+  /** With `repeat`: it came out differently when it was built again. */
+  | 'rounds-differ'
   | 'dependency-failed';
 
 /** A derivation could not be built. `fields.derivation` is its path. */

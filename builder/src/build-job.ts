@@ -6,6 +6,7 @@ import { type StorePath, storePathHashPart, storePathName } from '@larder/signin
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { BuildSettings } from './build-settings.js';
 import type { DerivationOptions } from './derivation/derivation-options.js';
+import type { BuildRounds } from './output/build-rounds.js';
 import type { FifoPool } from './process/fifo-pool.js';
 
 /** What all builds of one run share. */
@@ -40,6 +41,8 @@ export interface BuildJob {
   readonly inputs: ReadonlySet<StorePath>;
   readonly outputs: ReadonlyMap<string, InitialOutput>;
   readonly mode: BuildMode;
+  /** Where the build is one of several that are compared before anything is kept. */
+  readonly rounds?: BuildRounds;
   /** Each line of the log as it comes. */
   readonly onLogLine: (line: string) => void;
   /** Remarks to the user, such as where a failed build's directory was kept. */

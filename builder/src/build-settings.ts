@@ -18,6 +18,7 @@ export interface BuildSettings {
   readonly buildUsersGroup: string;
   readonly compressBuildLog: boolean;
   readonly cores: number;
+  readonly enforceDeterminism: boolean;
   readonly experimentalFeatures: ReadonlySet<string>;
   readonly extraPlatforms: ReadonlySet<string>;
   readonly fallback: boolean;
@@ -33,6 +34,8 @@ export interface BuildSettings {
   readonly maxSilentTime: number;
   readonly netrcFile: string;
   readonly postBuildHook: string;
+  /** How often a build is repeated and compared before its outputs are kept. */
+  readonly repeat: number;
   readonly sandbox: SandboxMode;
   readonly sandboxBuildDir: string;
   readonly sandboxDevShmSize: string;
@@ -45,20 +48,27 @@ export interface BuildSettings {
   readonly timeout: number;
 }
 
+export interface BuildDefaults {
+  /** Whether what caches turn out not to deliver is built, unless the settings say. Nix's own default is false. */
+  readonly fallback?: boolean;
+}
+
 /**
  * Reads them from the settings in force.
  * @throws `config-invalid`
  */
-export function readBuildSettings(settings: Settings): BuildSettings {
+export function readBuildSettings(settings: Settings, defaults: BuildDefaults = {}): BuildSettings {
   const read = new SettingReader(settings);
+  const fallback = settings.sourced('fallback');
   const system = read.text('system', defaultSystem());
   return {
     buildUsersGroup: settings.get('build-users-group'),
     compressBuildLog: read.flag('compress-build-log', true),
     cores: read.count('cores', availableParallelism()),
+    enforceDeterminism: read.flag('enforce-determinism', true),
     experimentalFeatures: read.words('experimental-features', []),
     extraPlatforms: read.words('extra-platforms', system === 'x86_64-linux' ? ['i686-linux'] : []),
-    fallback: settings.get('fallback'),
+    fallback: fallback.origin === 'default' ? (defaults.fallback ?? true) : fallback.value,
     filterSyscalls: read.flag('filter-syscalls', true),
     hashedMirrors: [...read.words('hashed-mirrors', [])],
     impersonateLinux26: read.flag('impersonate-linux-26', false),
@@ -71,6 +81,7 @@ export function readBuildSettings(settings: Settings): BuildSettings {
     maxSilentTime: read.count('max-silent-time', 0),
     netrcFile: settings.get('netrc-file'),
     postBuildHook: read.text('post-build-hook', ''),
+    repeat: read.count('repeat', 0),
     sandbox: read.sandboxMode(),
     sandboxBuildDir: read.text('sandbox-build-dir', '/build'),
     sandboxDevShmSize: read.text('sandbox-dev-shm-size', '50%'),
@@ -93,6 +104,7 @@ const aliases: Readonly<Record<string, readonly string[]>> = {
   'max-build-log-size': ['build-max-log-size'],
   'max-jobs': ['build-max-jobs'],
   'max-silent-time': ['build-max-silent-time'],
+  repeat: ['build-repeat'],
   sandbox: ['build-use-chroot', 'build-use-sandbox'],
   'sandbox-paths': ['build-chroot-dirs', 'build-sandbox-paths'],
   timeout: ['build-timeout'],

@@ -8,6 +8,7 @@ import { BuildFailure, describeEnd, failureCode } from './build-failure.js';
 import { type BuildContext, type BuildJob, chooseScratchOutputs, type ScratchOutputs } from './build-job.js';
 import { runBuiltin } from './builtin/run-builtin.js';
 import { composeEnvironment, isFixed } from './derivation/build-environment.js';
+import { BuildRounds } from './output/build-rounds.js';
 import { type OutputLocation, registerOutputs } from './output/register-outputs.js';
 import { BuildLogWriter } from './process/build-log.js';
 import { type BuildUser, takeBuildUser } from './process/build-user.js';
@@ -28,6 +29,22 @@ export async function runBuild(
   job: BuildJob,
 ): Promise<ReadonlyMap<string, StorePath>> {
   checkPlatform(job, context.settings);
+  const { repeat, enforceDeterminism: enforce } = context.settings;
+  const { path: derivation, onNote } = job;
+  const rounds =
+    repeat > 0 && job.mode === 'build'
+      ? new BuildRounds({ store: context.store, derivation, repeat, enforce, onNote })
+      : undefined;
+  for (;;) {
+    const outputs = await runRound(context, { ...job, rounds });
+    if (outputs !== undefined) return outputs;
+  }
+}
+
+async function runRound(
+  context: BuildContext,
+  job: BuildJob,
+): Promise<ReadonlyMap<string, StorePath> | undefined> {
   const sandboxed = usesSandbox(context, job);
   const user = await waitForUser(context, job, sandboxed);
   const directory = createBuildDirectory(context.temporaryDirectory, `${job.derivation.name}.drv`, user);
@@ -92,7 +109,7 @@ class Build {
     this.#scratch = chooseScratchOutputs(job, context.store, place.sandboxed);
   }
 
-  async run(): Promise<ReadonlyMap<string, StorePath>> {
+  async run(): Promise<ReadonlyMap<string, StorePath> | undefined> {
     const { store } = this.#context;
     if (!this.#place.sandboxed) {
       try {
@@ -126,7 +143,7 @@ class Build {
     }
   }
 
-  async #runAndRegister(tree: SandboxTree | undefined): Promise<ReadonlyMap<string, StorePath>> {
+  async #runAndRegister(tree: SandboxTree | undefined): Promise<ReadonlyMap<string, StorePath> | undefined> {
     const { store } = this.#context;
     const location: OutputLocation = {
       scratch: this.#scratch.paths,

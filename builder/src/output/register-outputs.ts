@@ -29,14 +29,15 @@ export interface OutputLocation {
 
 /**
  * Takes over what a build made: gives it canonical metadata, finds its references, checks it, moves it into
- * the store and registers it, all outputs in one transaction. Gives all outputs by name, those that were valid before too.
+ * the store and registers it, all outputs in one transaction. Gives all outputs by name, those that were valid before too;
+ * `undefined` after a round that is to be repeated.
  * @throws BuildFailure
  */
 export async function registerOutputs(
   context: BuildContext,
   job: BuildJob,
   location: OutputLocation,
-): Promise<ReadonlyMap<string, StorePath>> {
+): Promise<ReadonlyMap<string, StorePath> | undefined> {
   return new OutputRegistration(context, job, location).run();
 }
 
@@ -62,7 +63,7 @@ class OutputRegistration {
     this.#location = location;
   }
 
-  async run(): Promise<ReadonlyMap<string, StorePath>> {
+  async run(): Promise<ReadonlyMap<string, StorePath> | undefined> {
     const found = await this.#findOutputs();
     const infos = new Map<string, ValidPathInfo>();
     for (const output of sortOutputs(found, (name, other) => this.#cycle(name, other))) {
@@ -73,6 +74,9 @@ class OutputRegistration {
     if (this.#job.mode === 'check') {
       const rebuilt = found.map(({ name, file }) => ({ file, info: infos.get(name)! }));
       await compareOutputs(this.#context, this.#job, rebuilt);
+    } else if (this.#job.rounds?.finish(infos) === false) {
+      for (const { file } of found) await deleteTree(file);
+      return undefined;
     } else await this.#register(found, infos);
     if (this.#mismatch !== undefined) throw this.#mismatch;
     return this.#final;
@@ -278,7 +282,7 @@ class OutputRegistration {
   async #move(file: string, path: StorePath): Promise<void> {
     const { store } = this.#context;
     const target = store.realPath(path);
-    if (file === target) return;
+    if (file === target) return store.optimiseNew(path);
     if ((await store.queryValidPaths([path])).has(path)) {
       if (this.#job.mode === 'repair') await this.#replace(file, path);
       return;
@@ -297,6 +301,7 @@ class OutputRegistration {
     if (lstatSync(target, { throwIfNoEntry: false }) !== undefined) moveTree(target, aside);
     moveTree(file, target);
     await deleteTree(aside);
+    await store.optimiseNew(path, { repair: true });
   }
 
   async #check(infos: ReadonlyMap<string, ValidPathInfo>): Promise<void> {

@@ -1,5 +1,5 @@
 import { type Derivation, derivationOutputPath } from '@larder/signing/derivation';
-import { LarderError } from '@larder/signing/errors';
+import { hasCode, LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { BuildFailure } from '../build-failure.js';
 import type { BuildContext, BuildJob, BuildMode, InitialOutput } from '../build-job.js';
@@ -192,7 +192,10 @@ export class Realiser {
     return outputPaths(new Map([...now].filter(([name]) => wanted.has(name))));
   }
 
-  /** Fetches paths with all they refer to, or tells that this cannot be: they must be built then. */
+  /**
+   * Fetches paths with all they refer to, or tells that this cannot be: they must be built then.
+   * @throws `fetch-failed` when caches that said to have them did not deliver, unless that may be built instead
+   */
   async #tryFetch(paths: readonly StorePath[]): Promise<boolean> {
     const { substituter, onEvent } = this.#options;
     if (substituter === undefined || !this.#context.settings.substitute) return false;
@@ -207,10 +210,15 @@ export class Realiser {
         // Fetched together with others, one of which failed: these may be here, or come on their own.
         if ((await this.#context.store.queryMissing(paths)).size === 0) return true;
         if (tries === 0) continue;
-        onEvent({
-          type: 'note',
-          text: `cannot fetch ${paths.join(', ')}: ${(error as Error).message}; trying to build it`,
-        });
+        const reason = `cannot fetch ${paths.join(', ')}: ${(error as Error).message}`;
+        // An archive that is gone is as if it had never been there; with others, the next try may do better.
+        if (!this.#context.settings.fallback && !hasCode(error, 'cache-file-missing')) {
+          throw new LarderError('fetch-failed', `${reason}; --fallback has it built from source`, {
+            cause: error,
+            fields: { path: paths[0] },
+          });
+        }
+        onEvent({ type: 'note', text: `${reason}; trying to build it` });
       }
     }
     return false;

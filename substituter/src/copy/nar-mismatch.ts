@@ -21,14 +21,14 @@ export function checkNar({ info, source }: FoundPath, got: Pick<NarSummary, 'nar
   if (got.narSize !== info.narSize) {
     throw new LarderError(
       'nar-size-mismatch',
-      `${info.storePath} in ${source.uri} has an archive of ${got.narSize} bytes, not ${info.narSize}`,
+      `hash mismatch: ${info.storePath} in ${source.uri} has an archive of ${got.narSize} bytes, not ${info.narSize}`,
       { fields },
     );
   }
   if (got.narHash.equals(info.narHash)) return;
   throw new LarderError(
     'nar-hash-mismatch',
-    `${info.storePath} in ${source.uri} has an archive with the hash ${got.narHash.toString()}, not ${info.narHash.toString()}`,
+    `hash mismatch: ${info.storePath} in ${source.uri} has an archive with the hash ${got.narHash.toString()}, not ${info.narHash.toString()}`,
     { fields },
   );
 }

@@ -18,7 +18,7 @@ import {
 import { realPath, type StoreLayout } from './layout.js';
 import { Leftovers } from './leftovers.js';
 import type { LocalStoreOptions } from './local-store-options.js';
-import { StoreOptimiser } from './optimise.js';
+import { type ShareOptions, StoreOptimiser } from './optimise.js';
 import type { RealisationTable } from './realisation-table.js';
 import { readDerivationOutputs } from './register-derivation.js';
 import { createStoreDirectories, reserveSpace } from './store-directories.js';
@@ -222,7 +222,7 @@ export class LocalStore implements MachineStore {
         directory,
         publish: async () => {
           await (repair ? this.#replace(path, directory) : this.#publish(path, directory));
-          await this.optimiseNew(path);
+          await this.optimiseNew(path, { repair });
         },
         release: () => lock.release(),
       };
@@ -233,10 +233,10 @@ export class LocalStore implements MachineStore {
   }
 
   /** Shares the files of a path that is about to become valid with others, where the settings say so. */
-  async optimiseNew(path: StorePath): Promise<void> {
+  async optimiseNew(path: StorePath, options?: ShareOptions): Promise<void> {
     if (!this.#options.optimise) return;
     this.#optimiser ??= new StoreOptimiser(this.layout.realStoreDir);
-    await this.#optimiser.optimise(this.realPath(path));
+    await this.#optimiser.optimise(this.realPath(path), options);
   }
 
   /** Invariant 2: the tree comes whole, and its place is empty. */

@@ -8,7 +8,7 @@ import {
   type Stats,
   unlinkSync,
 } from 'node:fs';
-import { hashStream } from '@larder/signing/hash';
+import { type Hash, hashStream } from '@larder/signing/hash';
 import { type ByteString, fromByteString, toByteString, toFsPath } from '@larder/signing/nar-format';
 import { STORE_MTIME } from '@larder/signing/nar-restore';
 import { writeNar } from '@larder/signing/nar-writer';
@@ -22,6 +22,11 @@ export interface OptimiseResult {
 export interface OptimiseOptions {
   readonly onNote?: (text: string) => void;
   readonly signal?: AbortSignal;
+}
+
+export interface ShareOptions {
+  /** The path is under repair: what damaged it may have damaged the file that others share, so that is checked too. */
+  readonly repair?: boolean;
 }
 
 /**
@@ -53,16 +58,16 @@ export class StoreOptimiser {
   }
 
   /** Links the files of a tree or file in the store directory, whose path is valid, or locked by the caller. */
-  async optimise(path: string): Promise<void> {
-    await this.#visit(toByteString(path));
+  async optimise(path: string, options: ShareOptions = {}): Promise<void> {
+    await this.#visit(toByteString(path), options);
   }
 
-  async #visit(path: ByteString): Promise<void> {
+  async #visit(path: ByteString, options: ShareOptions): Promise<void> {
     this.#options.signal?.throwIfAborted();
     const file = toFsPath(path);
     const status = lstatSync(file);
     if (status.isDirectory()) {
-      for (const name of readdirSync(file, 'latin1')) await this.#visit(`${path}/${name}`);
+      for (const name of readdirSync(file, 'latin1')) await this.#visit(`${path}/${name}`, options);
       return;
     }
     if (!status.isFile() && !status.isSymbolicLink()) return;
@@ -72,16 +77,19 @@ export class StoreOptimiser {
       return;
     }
     if (status.nlink > 1 && this.#inodes.has(status.ino)) return;
-    await this.#share(path, status);
+    await this.#share(path, status, options);
   }
 
-  async #share(path: ByteString, status: Stats): Promise<void> {
+  async #share(path: ByteString, status: Stats, { repair = false }: ShareOptions): Promise<void> {
     const file = toFsPath(path);
     if (typeof file !== 'string') return; // Names that are no text are rare, and archives are made by text.
-    const { hash } = await hashStream('sha256', writeNar(file));
+    const hash = await hashFile(file);
     const link = `${this.#links}/${hash.format('nix32', { prefix: false })}`;
     let shared = lstatSync(link, { throwIfNoEntry: false });
-    if (shared !== undefined && shared.size !== status.size) {
+    const damaged =
+      shared !== undefined &&
+      (shared.size !== status.size || (repair && !(await hashFile(link)).equals(hash)));
+    if (damaged) {
       this.#options.onNote?.(
         `removing corrupted link '${link}'; 'larder verify --all --repair' finds more such`,
       );
@@ -136,6 +144,10 @@ export class StoreOptimiser {
       throw error;
     }
   }
+}
+
+async function hashFile(file: string): Promise<Hash> {
+  return (await hashStream('sha256', writeNar(file))).hash;
 }
 
 function inodeOf(file: string): number | undefined {

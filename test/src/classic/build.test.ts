@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { readlink, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { needsComponent } from '../engines/components.js';
 import { Nix } from '../oracle/nix.js';
@@ -152,4 +152,63 @@ test('nix-store -r realises derivations and paths, dry or wet, and makes roots o
   assert.equal(lines, await nix.run('nix-store', ['-r', drv, '--add-root', root]));
   await assertSame(nix, 'nix-store', ['-r', `${root}-dev`]);
   await assertSame(nix, 'nix-store', ['-r', absent]);
+});
+
+test('what a cache does not deliver is built with --fallback, and else an error, as Nix has it', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix, file } = await openStore();
+  await using _ = nix;
+  const cache = nix.scratch.join('binary-cache');
+  const path = await nix.run('nix-build', [file, '-A', 'leaf', '--no-out-link']);
+  await nix.run('nix', ['copy', '--to', `file://${cache}?compression=none`, path]);
+  const fetching = [file, '-A', 'leaf', '--no-out-link', '--substituters', `file://${cache}`];
+  const args = [...fetching, '--no-require-sigs'];
+  const [archive = ''] = await readdir(`${cache}/nar`);
+  await writeFile(`${cache}/nar/${archive}`, 'no archive at all');
+  for (const damage of ['too short', 'gone'] as const) {
+    await nix.run('nix-store', ['--delete', path]);
+    if (damage === 'gone') await rm(`${cache}/nar/${archive}`);
+    const got = await assertSame(nix, 'nix-build', args);
+    assert.equal(got.status, damage === 'gone' ? 0 : 1, got.stderr);
+    if (damage === 'too short') assert.match(got.stderr, /^error: .*leaf.*--fallback/m);
+  }
+  await writeFile(`${cache}/nar/${archive}`, 'no archive at all');
+  await nix.run('nix-store', ['--delete', path]);
+  assert.equal(await ours(nix, 'nix-build', [...args, '--fallback']), path);
+});
+
+test('--repeat keeps only what came out the same each time', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix, file } = await openStore();
+  await using _ = nix;
+  const repeated = [file, '--no-out-link', '--repeat', '2', '-A'];
+  const same = await runOurs(nix, 'nix-build', [...repeated, 'leaf']);
+  assert.equal(same.status, 0, same.stderr);
+  assert.equal(same.stderr.match(/^building leaf$/gm)?.length, 3);
+  await nix.run('nix-store', ['--verify-path', same.stdout.toString().trim()]);
+  // Too fast a machine may take two rounds for one: the derivation must differ at each.
+  const different = `derivation { name = "different"; system = builtins.currentSystem; builder = "/bin/sh";
+    args = [ "-c" "read id < /proc/sys/kernel/random/uuid; echo $id > $out" ]; }`;
+  const args = ['-E', different, '--no-out-link', '--repeat', '1'];
+  const got = await assertSame(nix, 'nix-build', args);
+  assert.equal(got.status, 1);
+  assert.match(got.stderr, /^error: output '.*-different' of '.*' differs from previous round$/m);
+  const kept = await runOurs(nix, 'nix-build', [...args, '--no-enforce-determinism']);
+  assert.equal(kept.status, 0, kept.stderr);
+  assert.match(kept.stderr, /differs from previous round/);
+});
+
+test('with auto-optimise-store, builds without a sandbox share the files they have in common', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix } = await openStore();
+  await using _ = nix;
+  const make = `name: derivation { inherit name; system = builtins.currentSystem; builder = "/bin/sh";
+    args = [ "-c" "echo the same > $out" ]; }`;
+  const paths = await ours(nix, 'nix-build', [
+    ...['-E', `map (${make}) [ "one" "two" ]`],
+    ...['--no-out-link', '--auto-optimise-store'],
+  ]);
+  const [one, two] = await Promise.all(paths.split('\n').map((path) => stat(path)));
+  assert.equal(one!.ino, two!.ino);
+  assert.equal(one!.nlink, 3, 'the third name is that in .links');
 });

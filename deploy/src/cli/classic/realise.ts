@@ -30,8 +30,6 @@ export async function realiseTargets(
   { mode = 'build' }: RealiseOptions,
 ): Promise<RealiseOutcome> {
   const store = await session.store();
-  if (Number(session.settings.other('repeat')?.value ?? 0) > 0)
-    session.warn("builds are not repeated ('repeat' is not in Larder's part of Nix): --check compares two");
   if (!('layout' in store)) return realiseByDaemon(store, targets, mode);
   await store.addTempRoots(targets.map(({ path }) => path));
   if (mode === 'build') {
@@ -79,7 +77,7 @@ export async function openBuilder(session: ToolSession, store: LocalStore, messa
   const { settings, signal } = session;
   return Builder.open({
     store,
-    settings: readBuildSettings(settings),
+    settings: readBuildSettings(settings, { fallback: false }),
     client: await session.client(),
     trusted: TrustedKeys.parse(settings.get('trusted-public-keys')),
     requireSignatures: settings.get('require-sigs'),
