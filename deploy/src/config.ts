@@ -26,6 +26,27 @@ export function readCliEnvironment(environment: NodeJS.ProcessEnv = process.env)
   };
 }
 
+/** Where `larder rebuild` finds what it is to pin, before what a file says. */
+export interface PinEnvironment {
+  /** `LARDER_PIN_CACHE`: the cache, by its URL or its name. */
+  readonly cache: string | undefined;
+  /** `LARDER_PIN_NAME`: what the machine is called there. */
+  readonly name: string | undefined;
+  /** `LARDER_REBUILD_CONFIG`, else the user's and the system's `rebuild.toml`, the first that is there. */
+  readonly files: readonly string[];
+}
+
+export function readPinEnvironment(environment: NodeJS.ProcessEnv = process.env): PinEnvironment {
+  const { LARDER_REBUILD_CONFIG: explicit, XDG_CONFIG_HOME: configHome, HOME: home } = environment;
+  const user = configHome ?? (home === undefined ? undefined : `${home}/.config`);
+  const usual = [...(user === undefined ? [] : [`${user}/larder/rebuild.toml`]), '/etc/larder/rebuild.toml'];
+  return {
+    cache: environment.LARDER_PIN_CACHE || undefined,
+    name: environment.LARDER_PIN_NAME || undefined,
+    files: explicit === undefined ? usual : explicit === '' ? [] : [explicit],
+  };
+}
+
 /** The environment of a program that is started: this process's own, with changes. */
 export function childEnvironment(
   changes: Readonly<Record<string, string>>,

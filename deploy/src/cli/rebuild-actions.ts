@@ -19,6 +19,7 @@ export const actions = [
   'rollback',
   'list-generations',
   'diff',
+  'pin',
 ] as const;
 export type Action = (typeof actions)[number];
 
@@ -35,6 +36,8 @@ export async function runRebuild(action: Action, call: RebuildCall): Promise<voi
       return goBack(root, 'switch', options);
     case 'diff':
       return printDifference(root, call);
+    case 'pin':
+      return (await import('./rebuild-pins.js')).pinNow(root, options);
     case 'dry-build':
     case 'build-vm':
       if (options.rollback) throw usageError(`--rollback does not go with ${action}`);
@@ -82,15 +85,20 @@ async function goBack(
   }
   if (changes) report(`Generation ${number} is the current one and the default of the next start.`);
   await runSwitch(root, { system: await chooseVariant(root, target, options.specialisation), action });
-  if (changes) await runHook(root, options);
+  if (changes) await afterSwitch(root, options);
 }
 
-async function runHook(root: MachineRoot, { hook, profileName }: RebuildOptions): Promise<void> {
-  if (hook === undefined) return;
-  const { runSwitchHook } = await import('../activate/switch-hook.js');
-  const { systemProfile } = await import('../activate/profile.js');
-  const failure = await runSwitchHook(hook, { root, profile: systemProfile(root, profileName) });
-  if (failure !== undefined) report(failure);
+/** What follows a change of generations. None of it makes the change fail, which is done. */
+async function afterSwitch(root: MachineRoot, options: RebuildOptions): Promise<void> {
+  const { hook, profileName } = options;
+  if (hook !== undefined) {
+    const { runSwitchHook } = await import('../activate/switch-hook.js');
+    const { systemProfile } = await import('../activate/profile.js');
+    const failure = await runSwitchHook(hook, { root, profile: systemProfile(root, profileName) });
+    if (failure !== undefined) report(failure);
+  }
+  const { wantsPins } = await import('../rebuild/pin-settings.js');
+  if (wantsPins(options)) await (await import('./rebuild-pins.js')).pinAfterSwitch(root, options);
 }
 
 async function printDifference(root: MachineRoot, call: RebuildCall): Promise<void> {
@@ -109,7 +117,7 @@ async function printDifference(root: MachineRoot, call: RebuildCall): Promise<vo
 
 async function rebuild(
   root: MachineRoot,
-  action: Exclude<Action, 'rollback' | 'list-generations' | 'diff'>,
+  action: Exclude<Action, 'rollback' | 'list-generations' | 'diff' | 'pin'>,
   call: RebuildCall,
 ): Promise<void> {
   const steps = await import('../rebuild/rebuild.js');
@@ -133,7 +141,7 @@ async function rebuild(
     await steps.switchTo(context, request, { system: path, action });
   } else {
     await steps.activateSystem(context, request, { system: path, action });
-    if (action !== 'test') await runHook(root, call.options);
+    if (action !== 'test') await afterSwitch(root, call.options);
   }
 }
 

@@ -14,7 +14,7 @@ export async function activateElsewhere(
   const { options } = call;
   const target = openHost(host, options);
   await copyClosure(path, { to: target.storeUri }, remoteCopyOptions(call));
-  await target.run(activationScript(path, { ...toRequest(options), action }));
+  await target.run(activationScript(path, { ...toRequest(options), ...pinChoice(options), action }));
 }
 
 /** Goes back on another machine. */
@@ -24,7 +24,11 @@ export async function goBackElsewhere(
   options: RebuildOptions,
 ): Promise<void> {
   const target = openHost(host, options);
-  await target.run(rollbackScript({ ...toRequest(options), to: options.to, action }));
+  await target.run(rollbackScript({ ...toRequest(options), ...pinChoice(options), to: options.to, action }));
+}
+
+function pinChoice({ pin, pinName }: RebuildOptions): Pick<RebuildOptions, 'pin' | 'pinName'> {
+  return { pin, pinName };
 }
 
 export function openHost(host: string, { useRemoteSudo }: RebuildOptions): RemoteHost {

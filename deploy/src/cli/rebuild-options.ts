@@ -27,6 +27,10 @@ export interface RebuildOptions {
   readonly bootMenu: 'auto' | 'always' | 'never';
   readonly installBootloader?: true;
   readonly hook?: string;
+  /** The cache; `false` where a configured one is not to be used. */
+  readonly pin?: string | false;
+  readonly pinName?: string;
+  readonly tokenFile?: string;
   readonly json?: true;
 }
 

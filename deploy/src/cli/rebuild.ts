@@ -19,6 +19,7 @@ export function createCommand(): Command {
       '  build-vm          build a script that boots it in QEMU',
       '  rollback          go to the generation before, or --to N',
       '  list-generations  the generations there are',
+      '  pin               keep all of them in a cache, as --pin does after a switch',
       '  diff [A [B]]      what differs between generations: by default the current one and the one before',
     ].join('\n'),
     examples: [
@@ -77,6 +78,16 @@ export function createCommand(): Command {
     .option(
       '--hook <program>',
       'run this after a switch, with the current system and the one to go back to: to pin them in a cache, say',
+    )
+    .option(
+      '--pin <cache>',
+      'after a switch, keep what this machine can boot in this cache: by its URL, or its name (LARDER_PIN_CACHE)',
+    )
+    .option('--no-pin', 'do not, whatever the environment or rebuild.toml say')
+    .option('--pin-name <name>', 'what the machine is called there (LARDER_PIN_NAME, or its host name)')
+    .option(
+      '--token-file <file>',
+      "a file with a token that may push and delete there (LARDER_TOKEN_FILE, or the netrc file's)",
     )
     .option('--show-trace', "show the evaluator's whole trace of an error")
     .option('--fast', 'accepted as nixos-rebuild does; it is always fast')

@@ -10,29 +10,39 @@ export interface ServerOptions {
   readonly tokenFile?: string;
 }
 
+/** Of a caller that does not wait for ever. */
+export interface CallOptions extends ServerOptions {
+  readonly signal?: AbortSignal;
+}
+
 /** Adds `--server` and `--token-file` to a verb that administers a server. */
 export function addServerOptions(command: Command): Command {
   return command
     .option('--server <url>', 'the server, such as https://cache.example.org (LARDER_SERVER)')
-    .option('--token-file <file>', 'a file with a token that may do this (LARDER_TOKEN_FILE)');
+    .option(
+      '--token-file <file>',
+      "a file with a token that may do this (LARDER_TOKEN_FILE); without it, the netrc file's",
+    );
 }
 
 /** A server's HTTP API, as seen by the verbs that administer it. */
 export class ServerApi {
   readonly #server: string;
-  readonly #token: string | undefined;
+  readonly #authorization: string | undefined;
+  readonly #signal: AbortSignal | undefined;
 
-  private constructor(server: string, token: string | undefined) {
+  private constructor(server: string, authorization: string | undefined, signal?: AbortSignal) {
     this.#server = server;
-    this.#token = token;
+    this.#authorization = authorization;
+    this.#signal = signal;
   }
 
   /** @param server `https://host`, without a slash at the end */
   static of(server: string, token?: string): ServerApi {
-    return new ServerApi(server, token);
+    return new ServerApi(server, token === undefined ? undefined : `Bearer ${token}`);
   }
 
-  static async open(options: ServerOptions): Promise<ServerApi> {
+  static async open(options: CallOptions): Promise<ServerApi> {
     const environment = readCliEnvironment();
     const server = options.server ?? environment.server;
     const tokenFile = options.tokenFile ?? environment.tokenFile;
@@ -41,8 +51,11 @@ export class ServerApi {
         'which server? Say it with --server URL, or in the environment variable LARDER_SERVER',
       );
     if (!/^https?:\/\//.test(server)) throw usageError(`--server ${server} is no http(s) URL`);
-    const token = tokenFile === undefined ? undefined : (await readFile(tokenFile, 'utf8')).trim();
-    return new ServerApi(server.replace(/\/+$/, ''), token);
+    const authorization =
+      tokenFile === undefined
+        ? await findLogin(server)
+        : `Bearer ${(await readFile(tokenFile, 'utf8')).trim()}`;
+    return new ServerApi(server.replace(/\/+$/, ''), authorization, options.signal);
   }
 
   /**
@@ -51,7 +64,7 @@ export class ServerApi {
    */
   static async openCache(
     cache: string,
-    options: ServerOptions,
+    options: CallOptions,
   ): Promise<{ readonly api: ServerApi; readonly path: string }> {
     const match = /^(https?:\/\/.+)\/([^/?#]+)\/?$/.exec(cache);
     if (match === null && cache.includes('/'))
@@ -69,7 +82,8 @@ export class ServerApi {
     const url = `${this.#server}/api/v1/${path}`;
     const answer = await fetch(url, {
       method,
-      headers: this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` },
+      headers: this.#authorization === undefined ? {} : { authorization: this.#authorization },
+      ...(this.#signal === undefined ? {} : { signal: this.#signal }),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
@@ -79,6 +93,15 @@ export class ServerApi {
     if (error !== undefined) throw new LarderError(error.code, error.message);
     throw new LarderError('server-failed', `${method} ${url}: HTTP status ${answer.status}`);
   }
+}
+
+/** What `larder login` put into the netrc file for a server. */
+async function findLogin(server: string): Promise<string | undefined> {
+  const [{ loadSettings }, { readNetrc }] = await Promise.all([
+    import('@larder/substituter/config'),
+    import('@larder/substituter/settings/netrc'),
+  ]);
+  return readNetrc(loadSettings().get('netrc-file')).authorization(new URL(server));
 }
 
 function parseJson(text: string): unknown {

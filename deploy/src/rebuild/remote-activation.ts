@@ -8,6 +8,9 @@ export interface RemoteActivation {
   readonly specialisation?: string;
   readonly installBootLoader?: boolean;
   readonly bootMenu?: 'auto' | 'always' | 'never';
+  /** The cache to pin that machine's generations in, and its name there: with its own login. */
+  readonly pin?: string | false;
+  readonly pinName?: string;
 }
 
 /**
@@ -56,17 +59,29 @@ function withLarder(
   what: readonly string[],
   otherwise: readonly string[],
 ): string {
-  const { action, profileName, specialisation, installBootLoader, bootMenu = 'auto' } = activation;
+  const {
+    action,
+    profileName,
+    specialisation,
+    installBootLoader,
+    bootMenu = 'auto',
+    pin,
+    pinName,
+  } = activation;
   const options = [
     ...what,
     ...(profileName === undefined ? [] : ['--profile-name', profileName]),
     ...(specialisation === undefined ? [] : ['--specialisation', specialisation]),
     ...(installBootLoader ? ['--install-bootloader'] : []),
     ...(bootMenu === 'auto' ? [] : ['--boot-menu', bootMenu]),
+    ...(pin === undefined ? [] : pin === false ? ['--no-pin'] : ['--pin', pin]),
+    ...(pinName === undefined ? [] : ['--pin-name', pinName]),
   ];
+  const unpinned = typeof pin === 'string' && isPermanent(action);
   return [
     'set -e',
     `if command -v larder > /dev/null 2>&1; then exec larder rebuild ${[action, ...options].map(quoteForShell).join(' ')}; fi`,
+    ...(unpinned ? ["echo 'warning: nothing is pinned: that needs Larder on the target' >&2"] : []),
     ...otherwise,
   ].join('\n');
 }
