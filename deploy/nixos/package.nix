@@ -35,6 +35,7 @@ buildNpmPackage {
     runHook preBuild
     npm rebuild --nodedir=${nodejs_22} better-sqlite3 fs-ext zstd-napi
     node_modules/.bin/tsc -b deploy
+    node deploy/bundle/make.mjs
     npm prune --omit=dev --ignore-scripts
     runHook postBuild
   '';
@@ -48,6 +49,8 @@ buildNpmPackage {
       cp -r $room/package.json $room/dist $out/lib/larder/$room
     done
     cp -r deploy/bin $out/lib/larder/deploy
+    # By these the executable would see that its bundle is older than the modules: here all have the same time.
+    rm $out/lib/larder/*/dist/.tsbuildinfo
     makeWrapper ${nodejs_22}/bin/node $out/bin/larder --add-flags $out/lib/larder/deploy/bin/larder.js
     runHook postInstall
   '';

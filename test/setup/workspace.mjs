@@ -8,7 +8,7 @@ import { provision } from './components.mjs';
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * Makes a fresh clone runnable: Node's version, the native modules' compiler, `npm install`, `tsc -b`.
+ * Makes a fresh clone runnable: Node's version, the native modules' compiler, `npm install`, `tsc -b`, the executable's bundle.
  * Does nothing that is done already. Ends the process with a line that says what to do when a step fails.
  */
 export function prepareWorkspace() {
@@ -23,6 +23,7 @@ export function prepareWorkspace() {
     });
   }
   step('tsc -b', process.execPath, [join(root, 'node_modules/typescript-7/bin/tsc'), '-b']);
+  step('bundle', process.execPath, [join(root, 'deploy/bundle/make.mjs')]);
 }
 
 /** Runs one step in the root, its output shown; ends the process when it fails. */
