@@ -45,6 +45,8 @@ export interface BuildJob {
   readonly rounds?: BuildRounds;
   /** Each line of the log as it comes. */
   readonly onLogLine: (line: string) => void;
+  /** The builder says which phase it is in. */
+  readonly onPhase: (phase: string) => void;
   /** Remarks to the user, such as where a failed build's directory was kept. */
   readonly onNote: (text: string) => void;
   readonly signal?: AbortSignal;

@@ -1,9 +1,10 @@
 import { writeSync } from 'node:fs';
-import { toByteText } from './eval/byte-text.js';
+import { fromByteText, toByteText } from './eval/byte-text.js';
 import { NixError } from './eval/errors.js';
 import type { FetchedTree, FetchInput, FileType, Host, OutputToRealise, PathToAdd } from './eval/host.js';
 import type { EvalStore } from './eval-store.js';
 import type { FileAccess } from './file-access.js';
+import { formatLogMessage, LOG_LEVEL } from './nix-log.js';
 import { ReadRecorder } from './read-recorder.js';
 
 /** Fetches on behalf of an evaluation, which waits. */
@@ -28,11 +29,22 @@ export function writeBytes(descriptor: number, text: string): void {
   }
 }
 
+/** Writes a line (bytes) for the user: for programs to read where all of the log is. */
+export function writeMessage(text: string, structured: boolean | undefined): void {
+  if (structured !== true) {
+    writeBytes(2, `${text}\n`);
+    return;
+  }
+  const level = text.startsWith('warning:') ? LOG_LEVEL.warning : LOG_LEVEL.error;
+  writeBytes(2, toByteText(formatLogMessage(level, fromByteText(text))));
+}
+
 /** The variables and the place a process was started with. */
 export interface Surroundings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly workingDirectory: string;
+  readonly structuredLog?: boolean;
 }
 
 /** The evaluator's host on this machine: its files, a store, and the terminal. */
@@ -82,7 +94,7 @@ export class LocalHost implements Host {
 
   log(text: string): void {
     this.recorder.noteMessage(`${text}\n`);
-    writeBytes(2, `${text}\n`);
+    writeMessage(text, this.surroundings.structuredLog);
   }
 
   /**

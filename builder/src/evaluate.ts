@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { writeBytes } from './eval-host.js';
+import { writeBytes, writeMessage } from './eval-host.js';
 import { type RemoteCall, type RemoteMethods, serveCalls } from './eval-rpc.js';
 import type { EvaluationOutcome } from './evaluation.js';
 import { cacheFileOf, isCacheable, readCache, writeCache } from './evaluation-cache.js';
@@ -37,7 +37,8 @@ export async function evaluate(request: EvaluationRequest, options: EvaluateOpti
       : undefined;
   const known = file === undefined ? undefined : readCache(file, request);
   if (known !== undefined && (await holdsInStore(known, options))) {
-    writeBytes(2, known.messages);
+    if (request.structuredLog !== true) writeBytes(2, known.messages);
+    else for (const line of known.messages.split('\n')) if (line !== '') writeMessage(line, true);
     if (options.onOutput === undefined) writeBytes(1, known.output);
     else options.onOutput(known.output);
     return 0;

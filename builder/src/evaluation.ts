@@ -20,7 +20,7 @@ import { findFile } from './eval/search-path.js';
 import { intern } from './eval/symbols.js';
 import { force, type Slot } from './eval/values.js';
 import { valueToXml } from './eval/xml.js';
-import { type EvalFetcher, LocalHost, writeBytes } from './eval-host.js';
+import { type EvalFetcher, LocalHost, writeBytes, writeMessage } from './eval-host.js';
 import { EvalStore, type StoreBackend } from './eval-store.js';
 import { FileAccess } from './file-access.js';
 import type { EvaluationRequest, ExpressionSource } from './instantiate-request.js';
@@ -262,14 +262,17 @@ class Evaluation {
 }
 
 /** Describes an error on standard error as Nix would; one that is not the program's own is told in a line. */
-export function reportEvaluationError(error: unknown, showTrace: boolean): void {
+export function reportEvaluationError(error: unknown, { settings, structuredLog }: ReportStyle): void {
+  const say = (text: string): void => writeMessage(text, structuredLog);
   if (error instanceof NixError) {
-    writeBytes(2, `${formatNixError(error, showTrace)}\n`);
-    if (error.kind === 'usage') writeBytes(2, "Try 'nix-instantiate --help' for more information.\n");
+    say(formatNixError(error, settings.showTrace));
+    if (error.kind === 'usage') say("Try 'nix-instantiate --help' for more information.");
   } else if (error instanceof RangeError && /call stack/.test(error.message)) {
-    writeBytes(2, 'error: stack overflow (possible infinite recursion)\n');
-  } else writeBytes(2, `error: ${toByteText(error instanceof Error ? error.message : String(error))}\n`);
+    say('error: stack overflow (possible infinite recursion)');
+  } else say(`error: ${toByteText(error instanceof Error ? error.message : String(error))}`);
 }
+
+type ReportStyle = Pick<EvaluationRequest, 'settings' | 'structuredLog'>;
 
 /** How an evaluation ended: its exit status, and what it takes to give its result again. */
 export interface EvaluationOutcome {
@@ -286,7 +289,7 @@ export function runEvaluation(request: EvaluationRequest, parts: EvaluationParts
     evaluation.run();
     return { status: 0, record: evaluation.recorder.finish(), output: evaluation.output };
   } catch (error) {
-    reportEvaluationError(error, request.settings.showTrace);
+    reportEvaluationError(error, request);
     return { status: 1, record: undefined };
   }
 }

@@ -60,6 +60,8 @@ export interface EvaluationRequest {
   readonly addRoot: string | undefined;
   /** Whether to warn when there is no such root; it does unless this is false. */
   readonly gcWarning?: boolean;
+  /** Whether messages are in the form of `--log-format internal-json`. */
+  readonly structuredLog?: boolean;
   readonly storeDir: string;
   /** Where the store directory is on this machine. */
   readonly realStoreDir: string;

@@ -8,6 +8,7 @@ import { BuildFailure, describeEnd, failureCode } from './build-failure.js';
 import { type BuildContext, type BuildJob, chooseScratchOutputs, type ScratchOutputs } from './build-job.js';
 import { runBuiltin } from './builtin/run-builtin.js';
 import { composeEnvironment, isFixed } from './derivation/build-environment.js';
+import { parsePhase } from './nix-log.js';
 import { BuildRounds } from './output/build-rounds.js';
 import { type OutputLocation, registerOutputs } from './output/register-outputs.js';
 import { BuildLogWriter } from './process/build-log.js';
@@ -160,7 +161,10 @@ class Build {
   async #logged(run: (onOutput: (chunk: Buffer) => boolean) => Promise<BuilderEnd>): Promise<void> {
     const { store, settings } = this.#context;
     const job = this.#job;
-    const lines = new LogLines(settings.logLines, job.onLogLine);
+    const lines = new LogLines(settings.logLines, job.onLogLine, (line) => {
+      const phase = parsePhase(line);
+      if (phase !== undefined) job.onPhase(phase);
+    });
     const log = settings.keepBuildLog
       ? await BuildLogWriter.create(store.layout.logDir, job.path, { compress: settings.compressBuildLog })
       : undefined;

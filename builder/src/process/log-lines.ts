@@ -5,13 +5,16 @@
 export class LogLines {
   readonly #kept: number;
   readonly #onLine: (line: string) => void;
+  readonly #onStructured: (line: string) => void;
   readonly #tail: string[] = [];
   #line = '';
   #column = 0;
 
-  constructor(kept: number, onLine: (line: string) => void) {
+  /** `onStructured` gets the lines that are for programs, and that nobody is shown. */
+  constructor(kept: number, onLine: (line: string) => void, onStructured: (line: string) => void = () => {}) {
     this.#kept = kept;
     this.#onLine = onLine;
+    this.#onStructured = onStructured;
   }
 
   /** The last lines. */
@@ -42,7 +45,10 @@ export class LogLines {
     this.#line = '';
     this.#column = 0;
     // Lines for the logger, not for people (structured messages, as from `NIX_LOG_FD`).
-    if (line.startsWith('@nix ')) return;
+    if (line.startsWith('@nix ')) {
+      this.#onStructured(line);
+      return;
+    }
     this.#tail.push(line);
     if (this.#tail.length > this.#kept) this.#tail.shift();
     this.#onLine(line);

@@ -9,9 +9,12 @@ export type BuildEvent =
   | { readonly type: 'planned'; readonly plan: Plan }
   | { readonly type: 'build-started'; readonly derivation: StorePath; readonly mode: BuildMode }
   | { readonly type: 'build-log'; readonly derivation: StorePath; readonly line: string }
+  | { readonly type: 'build-phase'; readonly derivation: StorePath; readonly phase: string }
   | { readonly type: 'build-finished'; readonly derivation: StorePath; readonly seconds: number }
   | { readonly type: 'build-failed'; readonly derivation: StorePath; readonly error: BuildFailure }
+  | { readonly type: 'hook-started'; readonly derivation: StorePath; readonly program: string }
   | { readonly type: 'hook-log'; readonly derivation: StorePath; readonly line: string }
+  | { readonly type: 'hook-finished'; readonly derivation: StorePath }
   | { readonly type: 'note'; readonly text: string }
   | { readonly type: 'copy'; readonly event: CopyEvent };
 

@@ -55,8 +55,7 @@ export class BuildQueue {
   /** Runs the program that the settings name for after a build. */
   runHook(derivation: StorePath, outputs: RealisedOutputs): Promise<void> {
     const { onEvent, signal } = this.#options;
-    const onLine = (line: string) => onEvent({ type: 'hook-log', derivation, line });
-    return runPostBuildHook(this.#context, { derivation, outputs: outputs.values(), onLine, signal });
+    return runPostBuildHook(this.#context, { derivation, outputs: outputs.values(), onEvent, signal });
   }
 
   async #tryBuild(job: PreparedJob): Promise<RealisedOutputs | 'locked'> {
@@ -105,6 +104,7 @@ export class BuildQueue {
         ...job,
         outputs,
         onLogLine: (line) => onEvent({ type: 'build-log', derivation, line }),
+        onPhase: (phase) => onEvent({ type: 'build-phase', derivation, phase }),
         onNote: (text) => onEvent({ type: 'note', text }),
         signal,
       });

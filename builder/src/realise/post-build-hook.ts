@@ -3,12 +3,12 @@ import { createInterface } from 'node:readline';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import type { BuildContext } from '../build-job.js';
+import type { BuildListener } from './build-event.js';
 
 export interface PostBuildHookOptions {
   readonly derivation: StorePath;
   readonly outputs: Iterable<StorePath>;
-  /** Each line it prints. */
-  readonly onLine: (line: string) => void;
+  readonly onEvent: BuildListener;
   readonly signal: AbortSignal;
 }
 
@@ -21,24 +21,27 @@ export async function runPostBuildHook(context: BuildContext, options: PostBuild
   const { store, settings, hostEnvironment } = context;
   const program = settings.postBuildHook;
   if (program === '') return;
+  const { derivation, onEvent, signal } = options;
   const outputs = [...options.outputs].map((path) => store.storeDir.format(path)).sort();
+  onEvent({ type: 'hook-started', derivation, program });
   const child = spawn(program, [], {
     env: {
       ...hostEnvironment,
-      DRV_PATH: store.storeDir.format(options.derivation),
+      DRV_PATH: store.storeDir.format(derivation),
       OUT_PATHS: outputs.join(' '),
       // Nix hands all its settings over; what a hook cannot find out otherwise is which store this is.
       NIX_CONFIG: `${hostEnvironment.NIX_CONFIG ?? ''}\nstore = ${store.uri}\n`,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
-    signal: options.signal,
+    signal,
   });
   for (const stream of [child.stdout, child.stderr])
-    createInterface({ input: stream }).on('line', options.onLine);
+    createInterface({ input: stream }).on('line', (line) => onEvent({ type: 'hook-log', derivation, line }));
   const status = await new Promise<number | string>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => resolve(signal ?? code ?? 1));
   });
+  onEvent({ type: 'hook-finished', derivation });
   if (status !== 0)
     throw new LarderError('hook-failed', `the post-build-hook '${program}' failed (${status})`);
 }

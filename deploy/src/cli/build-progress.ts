@@ -3,8 +3,15 @@ import type { BuildEvent, BuildListener } from '@larder/builder/realise/build-ev
 import { type StoreDir, type StorePath, storePathName } from '@larder/signing/store-path';
 import { formatPlan } from './build-plan.js';
 import { TerminalBuildProgress } from './build-terminal.js';
+import { NixLogProgress } from './nix-log-progress.js';
 
-export type LogFormat = 'auto' | 'bar' | 'plain' | 'json' | 'quiet';
+/** The forms of `--log-format`: Larder's own, and Nix's. */
+export const logFormats = [
+  ...(['auto', 'bar', 'bar-with-logs', 'plain', 'raw', 'raw-with-logs'] as const),
+  ...(['internal-json', 'json', 'quiet'] as const),
+];
+
+export type LogFormat = (typeof logFormats)[number];
 
 /** Shows how builds go on, on standard error. */
 export interface BuildProgress {
@@ -26,9 +33,10 @@ export function wasShown(error: unknown, format: LogFormat): boolean {
 export function createBuildProgress(format: LogFormat, storeDir: StoreDir): BuildProgress {
   if (format === 'json') return { listener: printJson, finish: () => {} };
   if (format === 'quiet') return { listener: () => {}, finish: () => {} };
-  if (format === 'bar' || (format === 'auto' && process.stderr.isTTY))
-    return new TerminalBuildProgress(storeDir);
-  return { listener: (event) => printPlain(event, storeDir), finish: () => {} };
+  if (format === 'internal-json') return new NixLogProgress(storeDir);
+  if (format === 'bar' || format === 'bar-with-logs' || (format === 'auto' && process.stderr.isTTY))
+    return new TerminalBuildProgress(storeDir, { logs: format === 'bar-with-logs' });
+  return { listener: (event) => printPlain(event, storeDir, format), finish: () => {} };
 }
 
 /** A derivation's name for the start of its log lines. */
@@ -52,6 +60,9 @@ export function describeEvent(event: BuildEvent, storeDir: StoreDir): string[] {
     case 'copy':
       return describeCopy(event.event, storeDir);
     case 'build-log':
+    case 'build-phase':
+    case 'hook-started':
+    case 'hook-finished':
     case 'hook-log':
     case 'build-finished':
       return [];
@@ -65,9 +76,12 @@ function describeCopy(event: Extract<BuildEvent, { type: 'copy' }>['event'], sto
   return [];
 }
 
-function printPlain(event: BuildEvent, storeDir: StoreDir): void {
-  if (event.type === 'build-log') print(`${shortName(event.derivation)}> ${event.line}`);
-  else if (event.type === 'hook-log') print(`post-build-hook> ${event.line}`);
+function printPlain(event: BuildEvent, storeDir: StoreDir, format: LogFormat): void {
+  if (event.type === 'build-log') {
+    // Nix's own forms: the lines as they are, or none.
+    if (format === 'raw-with-logs') print(event.line);
+    else if (format !== 'raw') print(`${shortName(event.derivation)}> ${event.line}`);
+  } else if (event.type === 'hook-log') print(`post-build-hook> ${event.line}`);
   else for (const line of describeEvent(event, storeDir)) print(line);
 }
 

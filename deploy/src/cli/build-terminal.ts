@@ -11,19 +11,29 @@ const mostShown = 8;
 interface RunningBuild {
   readonly started: number;
   lastLine: string;
+  phase: string;
+}
+
+export interface TerminalOptions {
+  /** Whether logs stay on the screen, and not only their last lines while a build runs. */
+  readonly logs?: boolean;
+  /** Says why a build failed; by default its whole message. */
+  readonly showFailure?: (error: Error) => void;
 }
 
 /** A few lines at the foot of the terminal that renew themselves: sums, and what each build says. */
 export class TerminalBuildProgress implements BuildProgress {
   readonly #storeDir: StoreDir;
+  readonly #options: TerminalOptions;
   readonly #running = new Map<StorePath, RunningBuild>();
   readonly #timer = setInterval(() => this.#draw(), refresh).unref();
   #plan = { builds: 0, paths: 0, bytes: 0 };
   #done = { builds: 0, failed: 0, paths: 0, bytes: 0 };
   #drawn = 0;
 
-  constructor(storeDir: StoreDir) {
+  constructor(storeDir: StoreDir, options: TerminalOptions = {}) {
     this.#storeDir = storeDir;
+    this.#options = options;
   }
 
   readonly listener = (event: BuildEvent): void => {
@@ -35,11 +45,17 @@ export class TerminalBuildProgress implements BuildProgress {
         break;
       }
       case 'build-started':
-        this.#running.set(event.derivation, { started: performance.now(), lastLine: '' });
+        this.#running.set(event.derivation, { started: performance.now(), lastLine: '', phase: '' });
         break;
       case 'build-log': {
         const build = this.#running.get(event.derivation);
         if (build !== undefined) build.lastLine = event.line;
+        if (this.#options.logs === true) this.#say(event);
+        break;
+      }
+      case 'build-phase': {
+        const build = this.#running.get(event.derivation);
+        if (build !== undefined) build.phase = event.phase;
         break;
       }
       case 'build-finished':
@@ -49,7 +65,11 @@ export class TerminalBuildProgress implements BuildProgress {
       case 'build-failed':
         this.#running.delete(event.derivation);
         this.#done.failed++;
-        this.#say(event);
+        if (this.#options.showFailure === undefined) this.#say(event);
+        else {
+          this.#erase();
+          this.#options.showFailure(event.error);
+        }
         break;
       case 'copy':
         if (event.event.type === 'finished') {
@@ -60,6 +80,10 @@ export class TerminalBuildProgress implements BuildProgress {
       case 'hook-log':
       case 'note':
         this.#say(event);
+        break;
+      case 'hook-started':
+      case 'hook-finished':
+        break;
     }
   };
 
@@ -72,7 +96,11 @@ export class TerminalBuildProgress implements BuildProgress {
   #say(event: BuildEvent): void {
     this.#erase();
     const lines =
-      event.type === 'hook-log' ? [`post-build-hook> ${event.line}`] : describeEvent(event, this.#storeDir);
+      event.type === 'hook-log'
+        ? [`post-build-hook> ${event.line}`]
+        : event.type === 'build-log'
+          ? [`${shortName(event.derivation)}> ${event.line}`]
+          : describeEvent(event, this.#storeDir);
     for (const line of lines) process.stderr.write(`${line}\n`);
   }
 
@@ -104,8 +132,9 @@ export class TerminalBuildProgress implements BuildProgress {
 
   *#builds(): Generator<string> {
     const now = performance.now();
-    for (const [derivation, { started, lastLine }] of [...this.#running].slice(0, mostShown)) {
-      yield `  ${formatDuration((now - started) / 1000)} ${shortName(derivation)}> ${lastLine}`;
+    for (const [derivation, { started, lastLine, phase }] of [...this.#running].slice(0, mostShown)) {
+      const name = `${shortName(derivation)}${phase === '' ? '' : ` (${phase})`}`;
+      yield `  ${formatDuration((now - started) / 1000)} ${name}> ${lastLine}`;
     }
     if (this.#running.size > mostShown) yield `  and ${this.#running.size - mostShown} more`;
   }

@@ -10,7 +10,13 @@ import { LocalStore } from '@larder/substituter/local-store/local-store';
 import { openSource } from '@larder/substituter/open-store';
 import { type Command, Option } from 'commander';
 import { formatPlan } from './build-plan.js';
-import { type BuildProgress, createBuildProgress, type LogFormat, wasShown } from './build-progress.js';
+import {
+  type BuildProgress,
+  createBuildProgress,
+  type LogFormat,
+  logFormats,
+  wasShown,
+} from './build-progress.js';
 import { type ExpressionOptions, findTargets } from './build-targets.js';
 import { addClientOptions, addTrustOptions, type ClientOptions, ClientSession } from './client-session.js';
 import { createVerb, usageError } from './command.js';
@@ -56,9 +62,7 @@ export function createCommand(): Command {
     .option('-o, --out-link <name>', 'the name of the link to the output', 'result')
     .option('--no-out-link', 'make no link: the garbage collector may take the output away')
     .addOption(
-      new Option('--log-format <format>', 'how builds are shown')
-        .choices(['auto', 'bar', 'plain', 'json', 'quiet'])
-        .default('auto'),
+      new Option('--log-format <format>', 'how builds are shown').choices(logFormats).default('auto'),
     );
   return addTrustOptions(addClientOptions(build)).action(runBuildVerb);
 }

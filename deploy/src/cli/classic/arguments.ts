@@ -2,6 +2,9 @@ import type { Assignment } from '@larder/substituter/settings/nix-conf';
 import { LEVEL, showWarning, usageError } from './messages.js';
 import { settingFlag, settingName } from './setting-flags.js';
 
+/** The forms of Nix's `--log-format`, but that logs of builds are shown or not is told apart (`buildOutput`). */
+export type NixLogFormat = 'raw' | 'internal-json' | 'bar';
+
 /** What all of Nix's tools take besides their own arguments. */
 export interface CommonArguments {
   /** Settings that the command line puts in force. */
@@ -10,8 +13,7 @@ export interface CommonArguments {
   readonly verbosity: number;
   /** Whether lines of building processes are shown. */
   readonly buildOutput: boolean;
-  /** Whether everything is shown as `--log-format internal-json` does, for programs. */
-  readonly internalJson: boolean;
+  readonly logFormat: NixLogFormat;
   /** Whether nothing may be written to the store. */
   readonly readOnly: boolean;
   /** Whether to warn of results that are no root of the garbage collector. */
@@ -54,7 +56,7 @@ class ArgumentReader implements CommonArguments {
   readonly settings: Assignment[] = [];
   verbosity: number = LEVEL.info;
   buildOutput = true;
-  internalJson = false;
+  logFormat: NixLogFormat = 'raw';
   readOnly = false;
   gcWarning = true;
   readonly #args: string[];
@@ -159,7 +161,7 @@ class ArgumentReader implements CommonArguments {
   #logFormat(format: string): void {
     if (!['raw', 'raw-with-logs', 'internal-json', 'bar', 'bar-with-logs'].includes(format))
       throw usageError(`option 'log-format' has an invalid value '${format}'`);
-    this.buildOutput = format.endsWith('-with-logs');
-    this.internalJson = format === 'internal-json';
+    this.buildOutput = format.endsWith('-with-logs') || format === 'internal-json';
+    this.logFormat = format.replace('-with-logs', '') as NixLogFormat;
   }
 }

@@ -2,6 +2,9 @@ import { BuildFailure } from '@larder/builder/build-failure';
 import type { BuildEvent, BuildListener } from '@larder/builder/realise/build-event';
 import type { StoreDir } from '@larder/signing/store-path';
 import { formatPlan } from '../build-plan.js';
+import { type BuildProgress, shortName } from '../build-progress.js';
+import { TerminalBuildProgress } from '../build-terminal.js';
+import { NixLogProgress } from '../nix-log-progress.js';
 import { LEVEL, showError } from './messages.js';
 import type { ToolSession } from './session.js';
 
@@ -10,14 +13,35 @@ export class BuildMessages {
   readonly #session: ToolSession;
   readonly #storeDir: StoreDir;
   readonly #failures: BuildFailure[] = [];
+  readonly #progress: BuildProgress | undefined;
   readonly #shown = new Set<Error>();
 
   constructor(session: ToolSession, storeDir: StoreDir) {
     this.#session = session;
     this.#storeDir = storeDir;
+    const { logFormat, buildOutput } = session.arguments;
+    const showFailure = (error: Error): void => this.showFailure(error);
+    if (logFormat === 'internal-json') {
+      this.#progress = new NixLogProgress(storeDir, {
+        showFailure,
+        plan: session.flag('print-missing', true),
+      });
+    } else if (logFormat === 'bar' && process.stderr.isTTY) {
+      this.#progress = new TerminalBuildProgress(storeDir, { showFailure, logs: buildOutput });
+    }
   }
 
-  readonly listener: BuildListener = (event) => this.#show(event);
+  /** Shows an event, in the form that `--log-format` asks for. */
+  readonly listener: BuildListener = (event) => {
+    if (event.type === 'build-failed') this.#failures.push(event.error);
+    if (this.#progress === undefined) this.#show(event);
+    else this.#progress.listener(event);
+  };
+
+  /** Ends what is shown only while builds run. */
+  finish(): void {
+    this.#progress?.finish();
+  }
 
   /** The builds that failed. */
   get failures(): readonly BuildFailure[] {
@@ -56,13 +80,15 @@ export class BuildMessages {
         );
         return;
       case 'build-log':
-        if (session.arguments.buildOutput) session.say(event.line, LEVEL.error);
+        if (session.arguments.buildOutput) session.say(this.#logLine(event), LEVEL.error);
+        return;
+      case 'hook-started':
+        session.say(`running post-build-hook '${event.program}'...`);
         return;
       case 'hook-log':
         if (session.arguments.buildOutput) session.say(`post-build-hook: ${event.line}`, LEVEL.error);
         return;
       case 'build-failed':
-        this.#failures.push(event.error);
         this.showFailure(event.error);
         return;
       case 'note':
@@ -74,7 +100,14 @@ export class BuildMessages {
         else if (event.event.type === 'retried') session.warn(event.event.error.message);
         return;
       case 'build-finished':
+      case 'build-phase':
+      case 'hook-finished':
         return;
     }
+  }
+
+  /** With a bar, lines have the names of what they come from: also where there is no terminal for it. */
+  #logLine({ derivation, line }: Extract<BuildEvent, { type: 'build-log' }>): string {
+    return this.#session.arguments.logFormat === 'bar' ? `${shortName(derivation)}> ${line}` : line;
   }
 }

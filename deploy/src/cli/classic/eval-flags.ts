@@ -1,4 +1,4 @@
-import type { NextArgument } from './arguments.js';
+import type { CommonArguments, NextArgument } from './arguments.js';
 
 /** Options of the tools that evaluate, as `nix-instantiate` reads them. */
 export class EvalFlags {
@@ -28,4 +28,9 @@ export class EvalFlags {
         return false;
     }
   }
+}
+
+/** What an evaluation is asked for besides where the log is for programs. */
+export function structuredLog({ logFormat }: CommonArguments): { readonly structuredLog?: true } {
+  return logFormat === 'internal-json' ? { structuredLog: true } : {};
 }

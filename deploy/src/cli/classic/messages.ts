@@ -1,18 +1,35 @@
 import { writeSync } from 'node:fs';
+import { formatLogError, formatLogMessage } from '@larder/builder/nix-log';
 import { LarderError } from '@larder/signing/errors';
 
 /** How much is said, as Nix counts: each `-v` is one more, each `--quiet` one less. */
 export const LEVEL = { error: 0, warning: 1, notice: 2, info: 3, talkative: 4, chatty: 5, debug: 6 } as const;
 
+let structured = false;
+
+/** From here on everything is told in lines for programs, as `--log-format internal-json` asks. */
+export function useStructuredLog(): void {
+  structured = true;
+}
+
+/** A line for the user, who has asked for so much. */
+export function showLine(text: string, level: number): void {
+  process.stderr.write(structured ? formatLogMessage(level, text) : `${text}\n`);
+}
+
 /** An error in Nix's form: further lines stand below the first one's text. */
 export function showError(message: string): void {
+  if (structured) {
+    process.stderr.write(formatLogError(message));
+    return;
+  }
   const label = process.stderr.isTTY ? '\x1b[31;1merror:\x1b[0m' : 'error:';
   process.stderr.write(`${label} ${message.replaceAll('\n', '\n       ')}\n`);
 }
 
 export function showWarning(message: string): void {
   const label = process.stderr.isTTY ? '\x1b[35;1mwarning:\x1b[0m' : 'warning:';
-  process.stderr.write(`${label} ${message}\n`);
+  showLine(`${label} ${message}`, LEVEL.warning);
 }
 
 /** A mistake in how a tool was called. */

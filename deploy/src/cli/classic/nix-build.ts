@@ -4,7 +4,7 @@ import type { Target } from '@larder/builder/realise/targets';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { parseArguments } from './arguments.js';
-import { EvalFlags } from './eval-flags.js';
+import { EvalFlags, structuredLog } from './eval-flags.js';
 import { notSupported, print, printLines } from './messages.js';
 import { planTargets, realiseTargets, showPlan } from './realise.js';
 import { addRoot } from './roots.js';
@@ -220,7 +220,12 @@ async function evaluate(
   const request = parseInstantiateArguments(args, machine.surroundings);
   let output = '';
   const status = await runOnMachine(
-    { ...request, goal: { kind: 'instantiate', captured: true }, gcWarning: false },
+    {
+      ...request,
+      goal: { kind: 'instantiate', captured: true },
+      gcWarning: false,
+      ...structuredLog(session.arguments),
+    },
     machine,
     { onOutput: (text) => (output += text) },
   );

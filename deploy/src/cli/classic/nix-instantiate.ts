@@ -4,7 +4,7 @@ import type { Assignment } from '@larder/substituter/settings/nix-conf';
 import { describeMachine } from '../../evaluation-machine.js';
 import { runOnMachine } from '../evaluation-session.js';
 import { parseArguments } from './arguments.js';
-import { EvalFlags } from './eval-flags.js';
+import { EvalFlags, structuredLog } from './eval-flags.js';
 import { LEVEL, print } from './messages.js';
 import type { ToolContext } from './tool-context.js';
 
@@ -61,7 +61,8 @@ export async function run(argv: readonly string[], context: ToolContext): Promis
   const gcWarning = common.gcWarning && common.verbosity >= LEVEL.warning;
   const evaluate = (assignments: readonly Assignment[]): Promise<number> => {
     const machine = describeMachine(context.environment, assignments);
-    return runOnMachine({ ...parseInstantiateArguments(args, machine.surroundings), gcWarning }, machine);
+    const request = parseInstantiateArguments(args, machine.surroundings);
+    return runOnMachine({ ...request, gcWarning, ...structuredLog(common) }, machine);
   };
   if (!isCache(loadSettings(context.environment, settings).get('store'))) return evaluate(settings);
   const { instantiateIntoCache } = await import('./instantiate-into-cache.js');

@@ -42,11 +42,13 @@ export async function realiseTargets(
   try {
     return { status: 0, outputs: await builder.realise(targets, { mode }) };
   } catch (error) {
+    messages.finish();
     session.signal.throwIfAborted();
     reportFailures(error, messages, store);
     const { nixExitStatus } = await import('@larder/builder/build-failure');
     return { status: nixExitStatus(messages.failures.map(({ code }) => code)), outputs: [] };
   } finally {
+    messages.finish();
     await builder[Symbol.asyncDispose]();
   }
 }
@@ -56,10 +58,12 @@ export async function planTargets(session: ToolSession, targets: readonly Target
   const store = await session.localStore();
   await store.addTempRoots(targets.map(({ path }) => path));
   const { BuildMessages } = await import('./build-messages.js');
-  const builder = await openBuilder(session, store, new BuildMessages(session, store.storeDir));
+  const messages = new BuildMessages(session, store.storeDir);
+  const builder = await openBuilder(session, store, messages);
   try {
     return await builder.plan(targets);
   } finally {
+    messages.finish();
     await builder[Symbol.asyncDispose]();
   }
 }

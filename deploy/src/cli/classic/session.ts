@@ -9,7 +9,7 @@ import type { OpenContext } from '@larder/substituter/open-store';
 import type { Settings } from '@larder/substituter/settings/settings';
 import { parseStoreUri, type StoreUri } from '@larder/substituter/store-uri';
 import type { CommonArguments } from './arguments.js';
-import { LEVEL, notSupported, showWarning } from './messages.js';
+import { LEVEL, notSupported, showLine, showWarning, useStructuredLog } from './messages.js';
 
 /** A store that the tools work on. */
 export type ToolStore = LocalStore | DaemonStore;
@@ -29,6 +29,7 @@ export class ToolSession implements AsyncDisposable {
 
   constructor(args: CommonArguments, environment: NodeJS.ProcessEnv) {
     this.arguments = args;
+    if (args.logFormat === 'internal-json') useStructuredLog();
     this.collectorGate = environment._NIX_TEST_GC_SYNC || undefined;
     this.settings = loadSettings(environment, args.settings);
     setMaxListeners(0, this.signal);
@@ -68,7 +69,7 @@ export class ToolSession implements AsyncDisposable {
 
   /** Says something on standard error, if the verbosity asks for it. */
   say(text: string, level: number = LEVEL.info): void {
-    if (level <= this.arguments.verbosity) process.stderr.write(`${text}\n`);
+    if (level <= this.arguments.verbosity) showLine(text, level);
   }
 
   warn(text: string): void {

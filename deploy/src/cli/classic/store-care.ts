@@ -26,6 +26,7 @@ export async function repairStorePath(session: ToolSession, path: StorePath): Pr
   try {
     await builder.repairPath(path);
   } finally {
+    messages.finish();
     await builder[Symbol.asyncDispose]();
   }
 }
