@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npm run demo [-- --once]`: sets up what is missing, builds, plays the demo.
+// `npm run demo [-- --once --short]`: sets up what is missing, builds, plays the demo.
 import { join } from 'node:path';
 import { provision } from './setup/components.mjs';
 import { prepareWorkspace, root } from './setup/workspace.mjs';

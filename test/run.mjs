@@ -75,7 +75,7 @@ function nodeTest(files, { counts, scratch, engines }) {
   const child = spawn(process.execPath, args, {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, ...engines, TMPDIR: scratch },
+    env: { ...process.env, ...engines, TMPDIR: scratch, LARDER_TEST_SHARED: scratch },
   });
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => child.kill(signal));
   return new Promise((resolve, reject) => {

@@ -13,13 +13,13 @@ const script = `const { main } = await import(${JSON.stringify(new URL('./demo.j
   process.exitCode = await main(process.argv.slice(1));`;
 const command = ['--input-type=module', '-e', script, '--'];
 
-test('the demo ends with exit code 0 when asked to, having refused what was tampered with', async () => {
-  const { status, stdout, stderr } = await tryProgram(process.execPath, [...command, '--once']);
+test('the demo ends with exit code 0 when asked to, and can be short', async () => {
+  const { status, stdout, stderr } = await tryProgram(process.execPath, [...command, '--once', '--short']);
   assert.equal(status, 0, stderr);
   assert.equal(stdout.toString().match(/✓ refused/g)?.length, 2);
 });
 
-test('the demo stays up, and its three lines of nix.conf make stock Nix fetch from it', async (t) => {
+test('the demo refuses what was tampered with, goes on to a whole system, stays up, and its three lines of nix.conf make stock Nix fetch from it', async (t) => {
   if (!needsComponent(t, 'nix')) return;
   const demo = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = once(demo, 'exit');
@@ -32,6 +32,8 @@ test('the demo stays up, and its three lines of nix.conf make stock Nix fetch fr
     const told = output.slice(output.indexOf('These lines of nix.conf'));
     const lines = [...told.matchAll(/^ +(\S+) = (.+)$/gm)].map(([, key, value]) => [key, value]);
     assert.equal(lines.length, 3);
+    assert.equal(output.match(/✓ refused/g)?.length, 2);
+    assert.match(output, /^ +(→ rolled back in|Left out here: )/m);
     await using nix = await Nix.create({ settings: Object.fromEntries(lines) as Record<string, string> });
     await nix.run('nix-store', ['--realise', profile]);
     const { status, stderr } = await nix.try('nix-store', ['--verify', '--check-contents']);

@@ -13,14 +13,20 @@ import { formatTree } from './tree-view.js';
 
 const preferredPort = 8080;
 
-/** Plays the demo. Returns the exit code; without `--once` not before somebody ends it. */
+/**
+ * Plays the demo. Returns the exit code; without `--once` not before somebody ends it. `--short` leaves the whole system
+ * out.
+ */
 export async function main(args: readonly string[]): Promise<number> {
-  const { values } = parseArgs({ args: [...args], options: { once: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({
+    args: [...args],
+    options: { once: { type: 'boolean', default: false }, short: { type: 'boolean', default: false } },
+  });
   await using larder = await Larder.create();
   const stage = new Stage(larder, { colors: process.stdout.isTTY });
   stage.abbreviate(larder.scratch.path, '$DEMO');
   const port = await pickPort();
-  await using server = await play({ larder, stage, port });
+  await using server = await play({ larder, stage, port }, values.short);
   const [key = ''] = await server.publicKeys();
   stage.heading(values.once ? 'What stock Nix would need' : 'Yours to try');
   stage.say('These lines of nix.conf make stock Nix fetch from it:');
@@ -48,7 +54,7 @@ interface Cast {
   readonly port: number;
 }
 
-async function play({ larder, stage, port }: Cast): Promise<LarderServer> {
+async function play({ larder, stage, port }: Cast, isShort: boolean): Promise<LarderServer> {
   const place = (name: string): string => larder.scratch.join(name);
   const here = `local?root=${place('machine-a')}`;
   const there = `local?root=${place('machine-b')}`;
@@ -82,7 +88,7 @@ async function play({ larder, stage, port }: Cast): Promise<LarderServer> {
     stage.quote(await formatTree(`${place('machine-b')}${program}`));
 
     await refuseTampered({ larder, stage, server, program, trust });
-    await playRebuild({ larder, stage, server });
+    if (!isShort) await playRebuild({ larder, stage, server });
     const token = await server.token();
     await writeNetrc(place('netrc'), token);
     return server;

@@ -31,6 +31,11 @@ export function formatSharedEngines(engines: SharedEngines): Readonly<Record<str
   return { [enginesVariable]: JSON.stringify(engines) };
 }
 
+/** A directory that all test files of a run share, for what is costly to make; none for a file run by itself. */
+export function sharedDirectory(): string | undefined {
+  return process.env.LARDER_TEST_SHARED || undefined;
+}
+
 /** In CI nothing may be missing: what is a skip on a developer's machine is a failure there. */
 export function isCi(): boolean {
   return (process.env.CI ?? '') !== '' && process.env.CI !== 'false';
@@ -59,4 +64,9 @@ export function nixpkgsLibrary(): string | undefined {
 /** `LARDER_SEARCH_PATHS`: how many paths search is tried on; a million are the real thing. */
 export function searchedPaths(): number {
   return Number(process.env.LARDER_SEARCH_PATHS || 3000);
+}
+
+/** `LARDER_REBUILD_KILLS`: how often a switch is killed; a hundred look harder. */
+export function rebuildKills(): number {
+  return Number(process.env.LARDER_REBUILD_KILLS || 25);
 }

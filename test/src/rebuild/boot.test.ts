@@ -9,14 +9,14 @@ const arrowDown = '\x1b[B';
 
 test('a machine boots its newest generation, and an older one from the menu', async (t) => {
   if (!needsExample(t) || !needsComponent(t, 'machine')) return;
-  await using machine = await Machine.create();
+  await using machine = await Machine.prepare();
   const key = await makeLoginKey(machine);
   const settings = (hostName: string): string[] => [
     'boot.loader.grub.device = "/dev/vda";',
     'boot.loader.timeout = 10;',
     'fileSystems."/".device = "/dev/vda";',
     'services.sshd.enable = true;',
-    'boot.kernelParams = [ "console=ttyS0" "panic=-1" ];',
+    'boot.kernelParams = [ "console=ttyS0" "panic=-1" "quiet" ];',
     `users.users.root.authorizedKeys = [ "${key.publicKey}" ];`,
     `networking.hostName = "${hostName}";`,
   ];
@@ -24,27 +24,20 @@ test('a machine boots its newest generation, and an older one from the menu', as
 
   await machine.configure(settings('old'));
   await machine.rebuild('boot');
-  await makeGrubDisc(machine, disc);
-
-  await t.test('the first generation boots and its sshd answers', async () => {
-    await makeDisk(machine, disk);
-    await using vm = await VirtualMachine.startDisk({ disk, disc, key });
-    assert.equal(await vm.run('hostname'), 'old');
-    assert.equal(await vm.run('readlink /run/current-system'), (await machine.current()).system);
-    assert.equal(await vm.run('readlink /run/booted-system'), (await machine.current()).system);
-    await vm.powerOff();
-  });
-
   await machine.configure(settings('new'));
   await machine.rebuild('boot');
   const [newest, older] = (await machine.grubMenu()).entries;
+  await makeGrubDisc(machine, disc);
   await makeDisk(machine, disk);
 
   await t.test('after a rebuild from outside, the new generation boots by default', async () => {
     await using vm = await VirtualMachine.startDisk({ disk, disc, key });
+    await vm.waitForConsole(/generation 1/);
+    vm.type('\r'); // What the menu would take by itself after its time.
     assert.equal(await vm.run('hostname'), 'new');
     assert.equal(`${await vm.run('readlink /run/current-system')}/init`, newest!.init);
-    await vm.powerOff();
+    assert.equal(`${await vm.run('readlink /run/booted-system')}/init`, newest!.init);
+    // From here on it is as if the power failed.
   });
 
   await t.test("the older generation boots through the menu's own entry", async () => {
@@ -60,13 +53,12 @@ test('a machine boots its newest generation, and an older one from the menu', as
     assert.equal(`${await vm.run('readlink /run/current-system')}/init`, newest!.init);
     assert.equal(await vm.run('cat /etc/hostname'), 'new');
     assert.equal(await vm.run('cat /run/daemons/sshd/pid'), pid, 'sshd did not change and was left alone');
-    await vm.powerOff();
   });
 });
 
 test('build-vm gives a machine that needs no disk: the store is shared, and read-only', async (t) => {
   if (!needsExample(t) || !needsComponent(t, 'machine')) return;
-  await using machine = await Machine.create();
+  await using machine = await Machine.prepare();
   const [key, port] = [await makeLoginKey(machine), await freePort()];
   await machine.configure([
     'boot.loader.grub.device = "/dev/sda";',
@@ -80,5 +72,4 @@ test('build-vm gives a machine that needs no disk: the store is shared, and read
   assert.match(await vm.run('readlink /run/current-system'), /-system-larder$/);
   assert.match(await vm.run('cat /proc/mounts'), /^store \/nix\/store 9p ro,/m);
   assert.equal(await vm.run('touch /nix/store/x 2>/dev/null || echo refused'), 'refused');
-  await vm.powerOff();
 });

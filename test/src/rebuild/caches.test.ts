@@ -33,7 +33,7 @@ function options(url: string, publicKey: string): string[] {
 
 test('a system comes from a cache whole, or is built where the cache fails', async (t) => {
   if (!needsExample(t)) return;
-  await using origin = await Machine.create();
+  await using origin = await Machine.prepare();
   const { directory, publicKey, system } = await publishSystem(origin);
 
   await t.test('with the closure in a cache, everything is fetched and nothing built', async () => {

@@ -4,15 +4,16 @@ import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { rebuildKills } from '../engines/config.js';
 import { basicSettings, Machine, needsExample } from './machine.js';
 
-const kills = 100;
+const kills = rebuildKills();
 /** After every so many kills one run is left alone, and must complete. */
 const completeEvery = 5;
 
 test('kill -9 at random moments of switch: the profile and the menu always name a whole generation', async (t) => {
   if (!needsExample(t)) return;
-  await using machine = await Machine.create();
+  await using machine = await Machine.prepare();
   await machine.rebuild('switch');
   const host = (number: number): string[] => [...basicSettings, `networking.hostName = "host-${number}";`];
 

@@ -19,22 +19,21 @@ test('a switch starts, stops and restarts just the daemons that changed', async 
     ...daemons,
   ];
   const daemon = (name: string, seconds: number): string => `daemons.${name}.run = "exec sleep ${seconds}";`;
-  await using machine = await Machine.create(settings([daemon('steady', 1001), daemon('changing', 1002)]));
+  await using machine = await Machine.prepare(settings([daemon('steady', 1001), daemon('changing', 1002)]));
   // What the example's init makes: there is somebody to supervise daemons.
   await mkdir(machine.path('/run/daemons'), { recursive: true });
   try {
     await machine.rebuild('switch');
-    const first = await pids(machine);
-    assert.deepEqual([...first.keys()], ['changing', 'sshd', 'steady']);
+    const first = await pids(machine, ['changing', 'sshd', 'steady']);
     assert.match(await banner(port), /^SSH-2\.0-dropbear/);
 
     await machine.configure(settings([daemon('steady', 1001), daemon('changing', 1003)]));
     assert.match((await machine.tryRebuild('dry-activate')).stderr, /would restart changing/);
-    assert.deepEqual(await pids(machine), first);
+    assert.deepEqual(await pids(machine, [...first.keys()]), first);
 
     const { stderr } = await machine.tryRebuild('switch');
     assert.match(stderr, /^restart changing$/m);
-    const second = await pids(machine);
+    const second = await pids(machine, [...first.keys()]);
     assert.equal(second.get('steady'), first.get('steady'));
     assert.equal(second.get('sshd'), first.get('sshd'));
     assert.notEqual(second.get('changing'), first.get('changing'));
@@ -43,24 +42,35 @@ test('a switch starts, stops and restarts just the daemons that changed', async 
     const third = await machine.tryRebuild('test');
     assert.match(third.stderr, /^stop steady$/m);
     assert.match(third.stderr, /^start new$/m);
-    assert.deepEqual([...(await pids(machine)).keys()], ['changing', 'new', 'sshd']);
+    await pids(machine, ['changing', 'new', 'sshd']);
 
     await machine.rebuild('rollback');
-    assert.deepEqual([...(await pids(machine)).keys()], ['changing', 'sshd', 'steady']);
+    await pids(machine, ['changing', 'sshd', 'steady']);
   } finally {
-    for (const pid of (await pids(machine)).values()) process.kill(-pid, 'SIGKILL');
+    await endAll(machine);
   }
 });
 
-/** The supervisors' process ids by daemon, once they have settled. */
-async function pids(machine: Machine): Promise<Map<string, number>> {
-  await sleep(500);
-  const found = new Map<string, number>();
-  for (const name of (await readdir(machine.path('/run/daemons'))).sort()) {
-    const pid = Number(await readFile(machine.path(`/run/daemons/${name}/pid`), 'utf8'));
-    found.set(name, pid);
+/** The supervisors' process ids by daemon, once just these run. */
+async function pids(machine: Machine, names: readonly string[]): Promise<Map<string, number>> {
+  const expected = names.join();
+  for (let attempt = 0; ; attempt++) {
+    const found = new Map<string, number>();
+    for (const name of (await readdir(machine.path('/run/daemons'))).sort()) {
+      const text = await readFile(machine.path(`/run/daemons/${name}/pid`), 'utf8').catch(() => '');
+      if (text.endsWith('\n')) found.set(name, Number(text));
+    }
+    if ([...found.keys()].join() === expected) return found;
+    assert.ok(attempt < 300, `${[...found.keys()].join()} run, not ${expected}`);
+    await sleep(50);
   }
-  return found;
+}
+
+async function endAll(machine: Machine): Promise<void> {
+  for (const name of await readdir(machine.path('/run/daemons'))) {
+    const pid = Number(await readFile(machine.path(`/run/daemons/${name}/pid`), 'utf8').catch(() => ''));
+    if (pid > 1) process.kill(-pid, 'SIGKILL');
+  }
 }
 
 /** What a server says first. */

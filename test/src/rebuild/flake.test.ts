@@ -10,7 +10,7 @@ const features = ['--extra-experimental-features', 'nix-command flakes'];
 
 test('a flake with a lock, a path and a Git repository as inputs: its machine, and a specialisation of it', async (t) => {
   if (!needsExample(t)) return;
-  await using machine = await Machine.create();
+  await using machine = await Machine.prepare();
   const env = machine.env;
   const [flake, names] = [machine.scratch.join('flake'), machine.scratch.join('names')];
   const git = (directory: string, ...args: readonly string[]): Promise<Buffer> =>

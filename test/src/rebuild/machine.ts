@@ -1,7 +1,8 @@
-import { mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdir, readdir, readFile, readlink, rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { needsComponent } from '../engines/components.js';
-import { neutralEnvironment } from '../engines/config.js';
+import { neutralEnvironment, sharedDirectory } from '../engines/config.js';
 import { makeScratch, type Scratch } from '../engines/scratch.js';
 import { type ProgramResult, runProgram, tryProgram } from '../oracle/program.js';
 
@@ -53,6 +54,16 @@ export class Machine implements AsyncDisposable {
     const conf = ['sandbox = true', 'build-users-group =', 'substituters =', 'fsync-metadata = false'];
     await writeFile(scratch.join('conf/nix.conf'), `${conf.join('\n')}\n`);
     await machine.configure(settings);
+    return machine;
+  }
+
+  /**
+   * The same, with the system of `basicSettings` in its store already, and what it was built from: for tests that are not
+   * about that.
+   */
+  static async prepare(settings: readonly string[] = basicSettings): Promise<Machine> {
+    const machine = await Machine.create(settings);
+    await runProgram('cp', ['-a', `${await preparedRoot()}/.`, machine.root]);
     return machine;
   }
 
@@ -114,6 +125,32 @@ export class Machine implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.scratch[Symbol.asyncDispose]();
   }
+}
+
+let prepared: Promise<string> | undefined;
+
+/** A machine's `/` in whose store the system of `basicSettings` is: made once for all test files of a run. */
+function preparedRoot(): Promise<string> {
+  prepared ??= makePreparedRoot();
+  return prepared;
+}
+
+async function makePreparedRoot(): Promise<string> {
+  const shared = sharedDirectory();
+  const place = shared === undefined ? undefined : `${shared}/example-root`;
+  if (place !== undefined && existsSync(place)) return place;
+  const machine = await Machine.create();
+  await machine.rebuild('build', '--no-out-link');
+  if (place === undefined) {
+    process.once('exit', () => rmSync(machine.scratch.path, { recursive: true, force: true }));
+    return machine.root;
+  }
+  // Whole or not at all; another file may have been faster.
+  await rename(machine.root, place).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+  });
+  await machine[Symbol.asyncDispose]();
+  return place;
 }
 
 export interface GrubMenu {

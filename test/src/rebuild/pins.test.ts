@@ -71,7 +71,7 @@ function rebuild(
 
 test('what a machine can boot is pinned in its cache, and what it cannot any more is let go', async (t) => {
   if (!needsExample(t)) return;
-  await using machine = await Machine.create([...basicSettings, 'networking.hostName = "web1";']);
+  await using machine = await Machine.prepare([...basicSettings, 'networking.hostName = "web1";']);
   await using larder = await Larder.create();
   await using server = await TestServer.start({ toml: '[collection]\ngrace = "0 s"\n' });
   const pinned = { machine, larder, server };

@@ -34,7 +34,7 @@ class ProfileUser {
 
 test('profiles: two users, two versions side by side, one copy, and back', async (t) => {
   if (!needsExample(t)) return;
-  await using machine = await Machine.create();
+  await using machine = await Machine.prepare();
   const alice = new ProfileUser(machine, '/nix/var/nix/profiles/per-user/alice/profile');
   const bob = new ProfileUser(machine, '/nix/var/nix/profiles/per-user/bob/profile');
   const include = machine.searchPath.flatMap((entry) => ['-I', entry]);

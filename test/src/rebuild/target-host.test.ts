@@ -63,7 +63,7 @@ for (const withLarder of [true, false]) {
   test(`a system is built here and activated on a machine that has ${what}`, async (t) => {
     if (!needsExample(t) || !needsComponent(t, 'ssh')) return;
     if (process.getuid?.() !== 0) return t.skip('only root can activate a system');
-    await using here = await Machine.create();
+    await using here = await Machine.prepare();
     await using target = await Machine.create();
     await using server = await startTarget(target, { withLarder });
 

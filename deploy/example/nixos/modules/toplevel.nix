@@ -101,7 +101,8 @@ let
       pid=$(cat /run/daemons/$1/pid)
       kill -TERM $pid
       tries=0
-      while kill -0 $pid 2>/dev/null; do
+      # Its state goes when all is over; the process may stay as a zombie until somebody asks for its status.
+      while [ -e /run/daemons/$1 ] && kill -0 $pid 2>/dev/null; do
         tries=$((tries + 1))
         if [ $tries -gt 100 ]; then kill -KILL -$pid; rm -rf /run/daemons/$1; break; fi
         sleep 0.1
