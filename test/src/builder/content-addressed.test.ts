@@ -1,25 +1,13 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are placeholders of the Nix language
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Database from 'better-sqlite3';
 import { needsComponent } from '../engines/components.js';
 import type { Nix } from '../oracle/nix.js';
 import { createStore, larderAt, storeUri } from '../publish/publishing.js';
-import { prelude } from './derivation-kinds.js';
+import { contentAddressed as derivations } from './content-addressed.js';
 import { buildWithLarder } from './larder-build.js';
 
 const settings = { sandbox: 'true', 'sandbox-paths': '/bin /lib /lib64 /usr' };
-
-/** Derivations whose outputs are named by their contents, and what is built on them. `remark` changes how the leaf is made, not what. */
-const derivations = (remark: string) => `let ${prelude}
-  ca = script: attrs: sh script ({ __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; } // attrs);
-  leaf = ca "echo leaf > $out # ${remark}" { name = "leaf"; };
-  flat = ca "printf flat > $out" { name = "flat"; outputHashMode = "flat"; };
-  middle = ca "mkdir $out; ln -s \${leaf} $out/leaf; echo $out > $out/self; cat \${flat} > $out/flat" { name = "middle"; };
-  several = ca "mkdir $out $dev; echo $dev > $out/dev; cat \${middle}/self > $dev/self; echo $out > $out/self" { name = "several"; outputs = [ "out" "dev" ]; };
-  deferred = sh "echo \${middle} \${several.dev} > $out" { name = "deferred"; };
-  fixed = sh "cat \${leaf} > /dev/null; printf hello > $out" { name = "fixed"; outputHash = "sha256-LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="; };
-  in sh "echo \${deferred} \${several} \${fixed} > $out" { name = "top"; }`;
 
 /** What a store knows of outputs, without ids of its own. */
 function realisations(store: Nix): unknown[] {
