@@ -1,3 +1,4 @@
+import { checkDictionary } from './codec-dictionary.js';
 import { computeCrc32, LzmaNativeCodec } from './codec-lzma.js';
 import { codecMalformed, codecTruncated, type StepCodec } from './codec-step.js';
 
@@ -50,6 +51,7 @@ export class LzipDecoder implements StepCodec {
     const dictionarySize = base - (base / 16) * (code >> 5);
     if (dictionarySize < 4096 || dictionarySize > 2 ** 29)
       throw codecMalformed('lzip', 'bad dictionary size');
+    checkDictionary('lzip', dictionarySize);
     const alone = Buffer.from([PROPERTIES, 0, 0, 0, 0, ...UNKNOWN_SIZE]);
     alone.writeUInt32LE(dictionarySize, 1);
     this.#body = LzmaNativeCodec.aloneDecoder('lzip');

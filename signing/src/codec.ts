@@ -1,4 +1,5 @@
 import { Bzip2Decoder } from './codec-bzip2.js';
+import { DictionaryGuard } from './codec-dictionary.js';
 import { Lz4Decoder } from './codec-lz4.js';
 import { LzipDecoder } from './codec-lzip.js';
 import { LzmaNativeCodec } from './codec-lzma.js';
@@ -92,11 +93,11 @@ function openDecoder(
     case 'zstd':
       return new ZstdDecoder(options);
     case 'xz':
-      return openXzDecoder();
+      return openXzDecoder().then(DictionaryGuard.xz);
     case 'bzip2':
       return new Bzip2Decoder();
     case 'lzma':
-      return LzmaNativeCodec.aloneDecoder();
+      return DictionaryGuard.lzma(LzmaNativeCodec.aloneDecoder());
     case 'lzip':
       return new LzipDecoder();
     case 'lz4':

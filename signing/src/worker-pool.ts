@@ -24,6 +24,13 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A job that waits for its input for so long, in milliseconds, leaves its place to another. */
+const STARVED = 500;
+/** How often it is looked whether one does, while others wait. */
+const LOOK = 100;
+/** Jobs a thread has at most, with those that wait for their input, for each that it may take at a time. */
+const MOST_STARVED = 16;
+
 /** A job under way. */
 export interface RunningJob<Result> {
   /**
@@ -52,6 +59,7 @@ export class WorkerPool<Jobs extends JobTable> {
   readonly #threads = new Set<PoolThread>();
   readonly #spares = new SpareBatches();
   #queue: PoolJob[] = [];
+  #looking: NodeJS.Timeout | undefined;
   #nextId = 1;
   #closed = false;
 
@@ -106,17 +114,35 @@ export class WorkerPool<Jobs extends JobTable> {
   #dispatch(): void {
     while (this.#queue.length > 0) {
       const thread = this.#chooseThread(this.#jobsPerWorker);
-      if (thread === undefined) return;
+      if (thread === undefined) {
+        this.#lookAgain();
+        return;
+      }
       const job = this.#queue.shift()!;
       // It may have been aborted while it waited.
       if (!job.isSettled) thread.start(job);
     }
   }
 
+  /** Jobs whose input stopped coming tell nobody. */
+  #lookAgain(): void {
+    this.#looking ??= setTimeout(() => {
+      this.#looking = undefined;
+      this.#dispatch();
+    }, LOOK).unref();
+  }
+
   /** An idle thread, else a new one, else the one with the fewest jobs if they are fewer than `most`. */
   #chooseThread(most: number): PoolThread | undefined {
     let best: PoolThread | undefined;
-    for (const thread of this.#threads) if (best === undefined || thread.load < best.load) best = thread;
+    let least = Infinity;
+    for (const thread of this.#threads) {
+      // Of two with as much to do, the one with fewer jobs.
+      const busy = thread.load < most * MOST_STARVED ? thread.busy + thread.load / 1e6 : Infinity;
+      if (busy >= least) continue;
+      least = busy;
+      best = thread;
+    }
     if (best?.load === 0) return best;
     if (this.#threads.size < this.#size) {
       const thread = new PoolThread(this.#module, {
@@ -129,7 +155,7 @@ export class WorkerPool<Jobs extends JobTable> {
       this.#threads.add(thread);
       return thread;
     }
-    return best !== undefined && best.load < most ? best : undefined;
+    return least < most ? best : undefined;
   }
 }
 
@@ -160,6 +186,14 @@ class PoolThread {
 
   get load(): number {
     return this.#jobs.size;
+  }
+
+  /** Jobs that do not only wait for a source that has nothing for them. */
+  get busy(): number {
+    const before = performance.now() - STARVED;
+    let busy = 0;
+    for (const job of this.#jobs.values()) if (job.waitsSince > before) busy++;
+    return busy;
   }
 
   start(job: PoolJob): void {
@@ -211,6 +245,8 @@ class PoolJob implements RunningJob<unknown> {
   readonly #input: ByteSender;
   readonly #spares: SpareBatches;
   #post: Post = () => {};
+  /** Since when it waits for its source, on the monotonic clock; infinitely late while it does not. */
+  waitsSince = Infinity;
   #started = false;
   #settled = false;
   #resolve!: (result: unknown) => void;
@@ -262,10 +298,14 @@ class PoolJob implements RunningJob<unknown> {
   async #feed(input: AsyncIterable<Uint8Array>): Promise<void> {
     const id = this.id;
     try {
+      this.waitsSince = performance.now();
       for await (const chunk of input) {
+        this.waitsSince = Infinity;
         await this.#input.write(chunk);
         if (this.#settled || this.#ownError !== undefined) return;
+        this.waitsSince = performance.now();
       }
+      this.waitsSince = Infinity;
       await this.#input.whenOpen();
       const bytes = this.#input.takeRest();
       const transfer = bytes === undefined ? [] : [bytes.buffer as ArrayBuffer];

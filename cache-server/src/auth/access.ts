@@ -47,8 +47,10 @@ export class Gate {
     scopes: readonly Scope[],
     credential: string | Token | undefined,
   ): Promise<Grant> {
-    const cache = await this.#caches.find(name);
-    if (scopes.includes('pull') && cache?.public === true) return { cache };
+    if (scopes.includes('pull') && (await this.#caches.isPublic(name))) {
+      const cache = await this.#caches.find(name);
+      if (cache?.public === true) return { cache };
+    }
     const token = await this.identify(credential);
     if (!scopes.some((scope) => allows(token, scope, name))) {
       const needed = scopes.join("' or '");
@@ -56,6 +58,8 @@ export class Gate {
         fields: { cache: name, scopes },
       });
     }
+    // Not before: whoever measures how long it takes must not learn whether there is one.
+    const cache = await this.#caches.find(name);
     if (cache === undefined)
       throw new ServerError('not-found', `there is no cache '${name}'`, { fields: { cache: name } });
     return { cache, token };

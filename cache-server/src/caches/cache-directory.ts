@@ -10,6 +10,7 @@ import {
   insertCache,
   queryCache,
   queryCaches,
+  queryPublicNames,
   updateCache,
 } from '../database/tables/caches.js';
 import {
@@ -61,12 +62,29 @@ export class CacheDirectory {
   readonly #seal: KeySeal;
   readonly #keyDirectory: string;
   readonly #known = new Map<string, { readonly cache: Cache; readonly until: number }>();
+  #public: { readonly names: Promise<ReadonlySet<string>>; readonly until: number } | undefined;
 
   constructor(options: CacheDirectoryOptions) {
     this.#database = options.database;
     this.#storage = options.storage;
     this.#seal = options.seal;
     this.#keyDirectory = options.keyDirectory;
+  }
+
+  /**
+   * Whether there is such a cache and everyone may read it. That takes as long for a private cache as for one that does not
+   * exist: the names of all public ones are known, and nothing is looked up that only one of the two has.
+   */
+  async isPublic(name: string): Promise<boolean> {
+    const known = this.#public;
+    if (known !== undefined && known.until > Date.now()) return (await known.names).has(name);
+    const names = queryPublicNames(this.#database.read).then((all) => new Set(all));
+    const asked = { names, until: Date.now() + FRESH };
+    this.#public = asked;
+    names.catch(() => {
+      if (this.#public === asked) this.#public = undefined;
+    });
+    return (await names).has(name);
   }
 
   async find(name: string): Promise<Cache | undefined> {
@@ -123,6 +141,7 @@ export class CacheDirectory {
         });
       return inserted;
     });
+    this.#public = undefined;
     const cache = await this.#load(row);
     await this.publishSettings(cache);
     return cache;
@@ -199,6 +218,7 @@ export class CacheDirectory {
     await this.#storage.delete([objectKeys.settings(cache.name), objectKeys.cacheInfo(cache.name)]);
     await this.#database.write.transaction().execute((db) => deleteCache(db, cache.id));
     this.#known.delete(cache.name);
+    this.#public = undefined;
     let batch: string[] = [];
     for await (const { key } of this.#storage.list(`${cache.name}/`)) {
       if (batch.push(key) < DELETE_BATCH) continue;
@@ -211,6 +231,7 @@ export class CacheDirectory {
   /** Reads a cache anew after a change, and tells the bucket. */
   async #changed(name: string): Promise<Cache> {
     this.#known.delete(name);
+    this.#public = undefined;
     const row = await queryCache(this.#database.write, name);
     if (row === undefined) throw new ServerError('not-found', `there is no cache '${name}'`);
     const cache = await this.#load(row);

@@ -11,8 +11,15 @@ export interface BodyOptions {
 }
 
 /**
+ * Bytes a second, on the average, from which on a client counts as slow rather than as one that only holds on to what it was
+ * given: a modem of 1990 sent more.
+ */
+const SLOWEST = 1024;
+
+/**
  * A request's body as it comes. Only the client's own silence counts as such: while the server is busy with what came, or
- * has not begun to read, a connection may be still as long as it takes.
+ * has not begun to read, a connection may be still as long as it takes. A byte now and then does not end a silence: each
+ * earns the time that it would take at the slowest rate.
  * @throws `body-too-large`, `body-truncated`
  */
 export async function* readBody(
@@ -24,10 +31,14 @@ export async function* readBody(
   // Node sets its own again when the answer is out.
   incoming.socket.setTimeout(0);
   let size = 0;
+  let silence = 0;
   const chunks = incoming.iterator({ destroyOnReturn: false });
   try {
     for (;;) {
-      const next = await withinIdle(chunks.next(), idle);
+      const began = performance.now();
+      const earned = idle + (size / SLOWEST) * 1000 - silence;
+      const next = await withinIdle(chunks.next(), { idle, patience: Math.min(idle, earned) });
+      silence += performance.now() - began;
       if (next.done === true) break;
       const chunk = next.value as Buffer;
       size += chunk.length;
@@ -38,16 +49,23 @@ export async function* readBody(
     if (isDisconnect(error))
       throw new ServerError('body-truncated', 'the upload ended before it was complete', { cause: error });
     throw error;
+  } finally {
+    // Lets go of the stream: what is not read is then passed over, and the connection is good for another request.
+    chunks.return?.(undefined).catch(() => undefined);
   }
   if (!incoming.complete) throw new ServerError('body-truncated', 'the upload ended before it was complete');
 }
 
-async function withinIdle<T>(next: Promise<T>, idle: number): Promise<T> {
+async function withinIdle<T>(
+  next: Promise<T>,
+  { idle, patience }: { readonly idle: number; readonly patience: number },
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new ServerError('body-truncated', `nothing of the upload came for ${idle / 1000} s`));
-    }, idle);
+      const what = patience < idle ? 'next to nothing' : 'nothing';
+      reject(new ServerError('body-truncated', `${what} of the upload came for ${idle / 1000} s`));
+    }, patience);
   });
   try {
     return await Promise.race([next, timeout]);

@@ -27,6 +27,8 @@ export interface IngestedNar extends NarReading {
 
 export interface IngestOptions {
   readonly compression: Compression;
+  /** Bytes that the NAR is to have unpacked, if that is known: more are not read. */
+  readonly narSize?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -60,9 +62,12 @@ export class NarReader implements AsyncDisposable {
     this.#maxSize = options.maxSize;
   }
 
-  /** Reads an upload and recompresses it, in one pass. */
-  ingest(source: AsyncIterable<Uint8Array>, { compression, signal }: IngestOptions): RunningIngest {
-    const params = { compression, maxSize: this.#maxSize, level: this.#level };
+  /** Reads an upload and recompresses it, in one pass. More than `narSize` is `codec-too-large` at once. */
+  ingest(
+    source: AsyncIterable<Uint8Array>,
+    { compression, narSize = this.#maxSize, signal }: IngestOptions,
+  ): RunningIngest {
+    const params = { compression, maxSize: Math.min(this.#maxSize, narSize), level: this.#level };
     const job = this.#pool.run('ingest', params, { input: source, ...(signal ? { signal } : {}) });
     const result = job.result.then(({ uploadHash, fileHash, fileSize, ...survey }) => ({
       ...readSurvey(survey),

@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
 import type { Compression } from '@larder/signing/compression';
+import { LarderError } from '@larder/signing/errors';
 import type { Hash } from '@larder/signing/hash';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
@@ -128,14 +129,21 @@ export class NarStore {
     source: AsyncIterable<Uint8Array>,
     { upload, lease }: { readonly upload: NarUpload; readonly lease?: Lease },
   ): Promise<NarRow> {
-    const { compression, signal, narHash } = upload;
+    const { compression, signal, narHash, narSize } = upload;
     await this.#checkQuota(cache, 0);
-    const running = this.#reader.ingest(source, { compression, ...(signal ? { signal } : {}) });
+    const running = this.#reader.ingest(source, {
+      compression,
+      ...(narSize === undefined ? {} : { narSize }),
+      ...(signal ? { signal } : {}),
+    });
     const output = upload.onStored === undefined ? running.output : tee(running.output, upload.onStored);
-    await using staged = await this.#storage.stage(output, {
+    const staging = this.#storage.stage(output, {
       contentType: 'application/x-nix-nar',
       ...(narHash === undefined ? {} : { key: objectKeys.nar(cache.name, narHash) }),
       ...(signal ? { signal } : {}),
+    });
+    await using staged = await staging.catch((error: unknown) => {
+      throw exceedsClaim(error, upload) ?? error;
     });
     const nar = await running.result;
     checkClaims(nar, upload);
@@ -316,6 +324,17 @@ function checkClaims(nar: IngestedNar, upload: NarUpload): void {
     `the file is named by the hash ${named}, but has ${bare(nar.uploadHash)}: it was damaged on the way`,
     { fields: { expected: named, actual: bare(nar.uploadHash) } },
   );
+}
+
+/** What is wrong with an upload that was cut off because it has more than it said; `undefined` for another error. */
+function exceedsClaim(error: unknown, { narSize }: NarUpload): ServerError | undefined {
+  if (narSize === undefined || !(error instanceof LarderError) || error.code !== 'codec-too-large')
+    return undefined;
+  if (!/ bytes expected came out/.test(error.message)) return undefined;
+  return new ServerError('nar-size-mismatch', `the NAR was to have ${narSize} bytes, it has more`, {
+    cause: error,
+    fields: { expected: narSize },
+  });
 }
 
 async function packFacts(nar: NarRow, reading: NarReading): Promise<NarFactsRow> {

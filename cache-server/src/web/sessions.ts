@@ -90,7 +90,8 @@ export function checkSameOrigin(context: RouteContext, publicUrl: string | undef
   if (site === 'same-origin' || site === 'none') return;
   if (site === undefined && headers.origin !== undefined) {
     const own = [publicUrl, `http://${headers.host}`, `https://${headers.host}`];
-    if (own.some((url) => url !== undefined && new URL(url).origin === headers.origin)) return;
+    if (own.some((url) => url !== undefined && URL.canParse(url) && new URL(url).origin === headers.origin))
+      return;
   }
   throw new ServerError('forbidden', 'this form was not sent by a page of this server');
 }

@@ -24,6 +24,12 @@ export async function queryCaches(db: Kysely<Schema>): Promise<CacheRow[]> {
   return db.selectFrom('caches').selectAll().orderBy('name').execute();
 }
 
+/** The names of those that everyone may read. */
+export async function queryPublicNames(db: Kysely<Schema>): Promise<string[]> {
+  const rows = await db.selectFrom('caches').select('name').where('public', '=', 1).execute();
+  return rows.map((row) => row.name);
+}
+
 /** Gives the new row; `undefined` when the name is taken. */
 export async function insertCache(
   db: Kysely<Schema>,
