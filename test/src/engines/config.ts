@@ -70,3 +70,8 @@ export function searchedPaths(): number {
 export function rebuildKills(): number {
   return Number(process.env.LARDER_REBUILD_KILLS || 25);
 }
+
+/** `LARDER_FAULT_ROUNDS`: how often each fault befalls a build; 13 make more than fifty faults. */
+export function faultRounds(): number {
+  return Number(process.env.LARDER_FAULT_ROUNDS || 2);
+}
