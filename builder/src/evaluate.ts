@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { writeBytes, writeMessage } from './eval-host.js';
 import { type RemoteCall, type RemoteMethods, serveCalls } from './eval-rpc.js';
@@ -9,6 +10,12 @@ import type { EvaluationRecord } from './read-recorder.js';
 
 /** Enough for a million nested calls; only what is used takes memory. */
 const STACK_MEGABYTES = 1900;
+
+/**
+ * V8 optimises a function after it ran for so long, counted in bytes of its code. Its own figure, a third, is for programs
+ * that run on: most evaluations are over before what was optimised has paid for that.
+ */
+const BYTES_BEFORE_OPTIMISING = 200_000;
 
 /** Does for the evaluating thread what takes waiting: an object whose methods are called by name. */
 export interface ServicesOfEvaluation extends RemoteMethods {
@@ -60,6 +67,7 @@ function runThread(
   services: EvaluateOptions['services'],
 ): Promise<EvaluationOutcome> {
   const signal = new SharedArrayBuffer(4);
+  setFlagsFromString(`--interrupt-budget=${BYTES_BEFORE_OPTIMISING}`);
   const worker = new Worker(new URL('./evaluation-thread.js', import.meta.url), {
     workerData: { request, signal } satisfies ThreadData,
     resourceLimits: {

@@ -1,5 +1,4 @@
-import { computeHash, type Hash, hashStream, parseHash } from '@larder/signing/hash';
-import { NarParser } from '@larder/signing/nar-parser';
+import { computeHash, Hasher, parseHash } from '@larder/signing/hash';
 import { NarRestorer } from '@larder/signing/nar-restore';
 import { narOfContents, writeNar } from '@larder/signing/nar-writer';
 import type { ValidPathInfo } from '@larder/signing/path-info';
@@ -113,52 +112,50 @@ async function writeTree(store: LocalStore | DaemonStore, tree: TreeToWrite): Pr
   await addNar(store, info, writeNar(source, filter));
 }
 
-async function describeText(text: TextToWrite): Promise<ValidPathInfo> {
-  const read = async function* (): AsyncGenerator<Uint8Array> {
-    yield* narOfContents(text.contents);
-  };
-  const nar = await hashStream('sha256', read());
-  const hash: Hash = computeHash('sha256', text.contents);
+function describeText(text: TextToWrite): ValidPathInfo {
+  const nar = new Hasher('sha256');
+  for (const chunk of narOfContents(text.contents)) nar.update(chunk);
   return {
     storePath: text.path,
-    narHash: nar.hash,
+    narHash: nar.digest(),
     narSize: nar.size,
     references: [...text.references].sort(),
     signatures: [],
-    ca: { method: 'text', hash },
+    ca: { method: 'text', hash: computeHash('sha256', text.contents) },
   };
 }
 
 /** Writes texts to a local store, and makes all of them valid in one transaction. */
 async function writeTexts(store: LocalStore, texts: readonly TextToWrite[]): Promise<void> {
   const missing = await store.queryMissing(texts.map((text) => text.path));
-  const staged: StagedPath[] = [];
+  const locked: StagedPath[] = [];
+  let unfinished: StagedPath | undefined;
   const infos: ValidPathInfo[] = [];
   try {
     for (const text of texts) {
       if (!missing.delete(text.path)) continue;
       const stage = await store.stage(text.path);
       if (stage === undefined) continue;
-      staged.push(stage);
+      locked.push(stage);
+      unfinished = stage;
       restoreText(stage, text, store.fsyncsStorePaths);
       await stage.publish();
-      infos.push(await describeText(text));
+      unfinished = undefined;
+      infos.push(describeText(text));
     }
     if (infos.length > 0) store.register(infos);
   } finally {
-    for (const stage of staged) {
-      await deleteTree(stage.directory);
-      stage.release();
-    }
+    if (unfinished !== undefined) await deleteTree(unfinished.directory);
+    for (const stage of locked) stage.release();
   }
 }
 
-function restoreText(stage: StagedPath, text: TextToWrite, fsync: boolean): void {
+function restoreText(stage: StagedPath, { contents }: TextToWrite, fsync: boolean): void {
   const restorer = new NarRestorer(stage.directory, { canonical: true, fsync });
-  const parser = new NarParser(restorer);
   try {
-    for (const chunk of narOfContents(text.contents)) parser.write(chunk);
-    parser.end();
+    restorer.beginFile('', { executable: false });
+    restorer.contents(contents);
+    restorer.endFile();
   } finally {
     restorer.close();
   }

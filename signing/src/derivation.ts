@@ -158,9 +158,16 @@ export function derivationOutputPath(
   output: string,
   storeDir: StoreDir,
 ): StorePath | undefined {
-  const found = derivation.outputs.get(output);
+  return pathOfOutput(derivation.name, output, { found: derivation.outputs.get(output), storeDir });
+}
+
+function pathOfOutput(
+  drvName: string,
+  output: string,
+  { found, storeDir }: { readonly found: DerivationOutput | undefined; readonly storeDir: StoreDir },
+): StorePath | undefined {
   if (found?.type === 'input-addressed') return found.path;
-  if (found?.type === 'fixed') return fixedOutputPath(derivation.name, output, { ca: found.ca, storeDir });
+  if (found?.type === 'fixed') return fixedOutputPath(drvName, output, { ca: found.ca, storeDir });
   return undefined;
 }
 
@@ -183,18 +190,7 @@ export function derivationReferences(derivation: Derivation): StorePath[] {
  */
 export function parseDerivation(text: string, path: StorePath, storeDir: StoreDir): Derivation {
   const reader = new AtermReader(text, `derivation ${path}`);
-  reader.expect('Derive(');
-  const outputs = new Map<string, DerivationOutput>();
-  reader.list(() => {
-    reader.expect('(');
-    const name = reader.string();
-    const fields = [1, 2, 3].map(() => {
-      reader.expect(',');
-      return reader.string();
-    });
-    reader.expect(')');
-    outputs.set(name, parseOutput(fields, storeDir, reader));
-  });
+  const outputs = parseOutputs(reader, storeDir);
   reader.expect(',');
   const inputDerivations = new Map<StorePath, Set<string>>();
   reader.list(() => {
@@ -225,6 +221,38 @@ export function parseDerivation(text: string, path: StorePath, storeDir: StoreDi
   reader.end();
   const name = storePathName(path).replace(/\.drv$/, '');
   return { name, outputs, inputDerivations, inputSources, system, builder, args, env };
+}
+
+/**
+ * The outputs that a `.drv` file's text names, with their paths where they are known. They stand at its start, and nothing
+ * else is looked at. @throws `derivation-malformed` with the position
+ */
+export function parseDerivationOutputs(
+  text: string,
+  path: StorePath,
+  storeDir: StoreDir,
+): Map<string, StorePath | undefined> {
+  const outputs = parseOutputs(new AtermReader(text, `derivation ${path}`), storeDir);
+  const name = storePathName(path).replace(/\.drv$/, '');
+  return new Map(
+    [...outputs].map(([output, found]) => [output, pathOfOutput(name, output, { found, storeDir })]),
+  );
+}
+
+function parseOutputs(reader: AtermReader, storeDir: StoreDir): Map<string, DerivationOutput> {
+  reader.expect('Derive(');
+  const outputs = new Map<string, DerivationOutput>();
+  reader.list(() => {
+    reader.expect('(');
+    const name = reader.string();
+    const fields = [1, 2, 3].map(() => {
+      reader.expect(',');
+      return reader.string();
+    });
+    reader.expect(')');
+    outputs.set(name, parseOutput(fields, storeDir, reader));
+  });
+  return outputs;
 }
 
 function parseOutput(fields: readonly string[], storeDir: StoreDir, reader: AtermReader): DerivationOutput {

@@ -94,7 +94,7 @@ export class NarRestorer implements NarVisitor {
     utimesSync(file, STORE_MTIME, STORE_MTIME);
   }
 
-  beginFile(name: ByteString, header: NarFileHeader): void {
+  beginFile(name: ByteString, header: Pick<NarFileHeader, 'executable'>): void {
     const path = this.#path(name);
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
     this.#create(path, () => {

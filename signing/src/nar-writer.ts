@@ -22,6 +22,8 @@ import {
 
 /** Size of the chunks a writer yields: large enough that their number does not matter. */
 const CHUNK_SIZE = 256 * 1024;
+/** More than stands before or after the contents of a NAR that is one file. */
+const AROUND_CONTENTS_SIZE = 128;
 
 export interface WriteNarOptions {
   readonly signal?: AbortSignal;
@@ -59,7 +61,7 @@ export function* dumpNar(
 
 /** The NAR of a single non-executable file with these contents. */
 export function* narOfContents(contents: Uint8Array): Generator<Uint8Array, void, undefined> {
-  const buffer = new ChunkBuffer();
+  const buffer = new ChunkBuffer(AROUND_CONTENTS_SIZE);
   for (const word of [NAR_MAGIC, '(', 'type', 'regular', 'contents']) buffer.string(word);
   buffer.size(contents.length);
   yield buffer.take();
@@ -166,18 +168,23 @@ function changed(path: ByteString, expected: number, actual: number): LarderErro
 
 /** Gathers tokens and contents into chunks of one size. */
 class ChunkBuffer {
-  #chunk = Buffer.allocUnsafeSlow(CHUNK_SIZE);
+  readonly #size: number;
+  /** Made when something is written: there are many writers of which the last chunk is never used. */
+  #chunk: Buffer = NOTHING;
   #length = 0;
   #overflow: Uint8Array[] = [];
 
+  constructor(size = CHUNK_SIZE) {
+    this.#size = size;
+  }
+
   /** Leaves room for the tokens of a node, so that they need no second chunk as a rule. */
   get isFull(): boolean {
-    return this.#length > CHUNK_SIZE - 1024 || this.#overflow.length > 0;
+    return this.#length > this.#size - 1024 || this.#overflow.length > 0;
   }
 
   string(bytes: ByteString): void {
-    const size = 8 + bytes.length + paddingOf(bytes.length);
-    if (this.#length + size > CHUNK_SIZE) this.#spill();
+    this.#makeRoom(8 + bytes.length + paddingOf(bytes.length));
     this.size(bytes.length);
     this.#chunk.write(bytes, this.#length, 'latin1');
     this.#length += bytes.length;
@@ -185,21 +192,21 @@ class ChunkBuffer {
   }
 
   size(value: number): void {
-    if (this.#length + 8 > CHUNK_SIZE) this.#spill();
+    this.#makeRoom(8);
     this.#chunk.writeUInt32LE(value >>> 0, this.#length);
     this.#chunk.writeUInt32LE(Math.floor(value / 0x1_0000_0000), this.#length + 4);
     this.#length += 8;
   }
 
   zeros(count: number): void {
-    if (this.#length + count > CHUNK_SIZE) this.#spill();
+    this.#makeRoom(count);
     this.#chunk.fill(0, this.#length, this.#length + count);
     this.#length += count;
   }
 
   /** Where contents can be read into; never empty right after `take`. */
   space(): Buffer {
-    if (this.#length === CHUNK_SIZE) this.#spill();
+    this.#makeRoom(1);
     return this.#chunk.subarray(this.#length);
   }
 
@@ -212,14 +219,17 @@ class ChunkBuffer {
     const last = this.#chunk.subarray(0, this.#length);
     const all = this.#overflow.length === 0 ? last : Buffer.concat([...this.#overflow, last]);
     this.#overflow = [];
-    this.#chunk = Buffer.allocUnsafeSlow(CHUNK_SIZE);
+    this.#chunk = NOTHING;
     this.#length = 0;
     return all;
   }
 
-  #spill(): void {
-    this.#overflow.push(this.#chunk.subarray(0, this.#length));
-    this.#chunk = Buffer.allocUnsafeSlow(CHUNK_SIZE);
+  #makeRoom(count: number): void {
+    if (this.#length + count <= this.#chunk.length) return;
+    if (this.#length > 0) this.#overflow.push(this.#chunk.subarray(0, this.#length));
+    this.#chunk = Buffer.allocUnsafeSlow(this.#size);
     this.#length = 0;
   }
 }
+
+const NOTHING = Buffer.alloc(0);

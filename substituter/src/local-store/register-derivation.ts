@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { derivationOutputPath, parseDerivation } from '@larder/signing/derivation';
+import { parseDerivationOutputs } from '@larder/signing/derivation';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import type { DerivationOutputs } from './database.js';
 
@@ -10,11 +10,8 @@ import type { DerivationOutputs } from './database.js';
  * @throws `derivation-malformed`
  */
 export function readDerivationOutputs(file: string, storeDir: StoreDir): DerivationOutputs {
-  const derivation = parseDerivation(readFileSync(file, 'latin1'), basename(file) as StorePath, storeDir);
+  const named = parseDerivationOutputs(readFileSync(file, 'latin1'), basename(file) as StorePath, storeDir);
   const outputs = new Map<string, StorePath>();
-  for (const name of derivation.outputs.keys()) {
-    const path = derivationOutputPath(derivation, name, storeDir);
-    if (path !== undefined) outputs.set(name, path);
-  }
+  for (const [name, path] of named) if (path !== undefined) outputs.set(name, path);
   return outputs;
 }
