@@ -1,4 +1,5 @@
-import { writeSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { renameSync, writeFileSync, writeSync } from 'node:fs';
 import { fromByteText, toByteText } from './eval/byte-text.js';
 import { NixError } from './eval/errors.js';
 import type { FetchedTree, FetchInput, FileType, Host, OutputToRealise, PathToAdd } from './eval/host.js';
@@ -56,6 +57,8 @@ export class LocalHost implements Host {
   private readonly surroundings: Surroundings;
   private readonly recorder: ReadRecorder;
   private access: { readonly allowed: Set<string>; readonly pure: boolean } | undefined;
+  /** Work trees whose changes were told of. */
+  private readonly dirty = new Set<string>();
   private readonly started = Math.floor(Date.now() / 1000);
 
   constructor(parts: {
@@ -210,9 +213,42 @@ export class LocalHost implements Host {
   }
 
   fetchTree(input: FetchInput): FetchedTree {
-    this.recorder.noteUnrepeatable();
     const tree = this.fetcher.fetchTree(input);
+    if (tree.sources === undefined) this.recorder.noteUnrepeatable();
+    else this.recorder.noteStamps(tree.sources);
+    this.recorder.noteAdded(tree.storePath);
+    this.warnIfDirty(tree.attrs);
     this.allow(`${this.storeDir}/${tree.storePath}`);
     return tree;
+  }
+
+  /** Only a work tree with changes has no revision. */
+  private warnIfDirty({ type, url, rev }: FetchInput): void {
+    const tree = toByteText(String(url).replace(/^file:\/\//, ''));
+    if (type !== 'git' || rev !== undefined || this.dirty.has(tree)) return;
+    this.dirty.add(tree);
+    this.log(`warning: Git tree '${tree}' is dirty`);
+  }
+
+  writeFlakeLock(
+    { directory, repository }: { readonly directory: string; readonly repository: string | undefined },
+    contents: string,
+    what: string,
+  ): void {
+    const file = `${directory}/flake.lock`;
+    const [verb, ...changes] = what.split('\n');
+    // Told, and not noted: who is given this result again has the lock file already.
+    const more = changes.map((line) => `\n${line}`).join('');
+    const text = `warning: ${verb} lock file '${file}'${more === '' ? '' : `:${more}`}`;
+    writeMessage(text, this.surroundings.structuredLog);
+    const [path, temporary] = [file, `${file}.larder-${process.pid}`].map((each) =>
+      Buffer.from(each, 'latin1'),
+    );
+    writeFileSync(temporary!, Buffer.from(contents, 'latin1'));
+    renameSync(temporary!, path!);
+    // What git does not track is no part of the flake.
+    if (repository === undefined) return;
+    const add = ['add', '--force', '--intent-to-add', '--', fromByteText(file)];
+    execFileSync('git', ['-C', fromByteText(repository), ...add]);
   }
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
+import type { FlakeLockMode } from './eval/machine.js';
 import { parseNixPath, parseSearchPathEntry, type SearchPathEntry } from './eval/search-path-entry.js';
 import type {
   AutoArgument,
@@ -25,6 +26,12 @@ export interface CommandSurroundings {
   /** Settings in force before the command line: those of nix.conf, in order. */
   readonly configuration: readonly (readonly [name: string, value: string])[];
   readStandardInput(): string;
+}
+
+/** `--lock-flake`, which `nix-instantiate` does not have: what `nix build` does with the lock file of a flake. */
+function parseLockMode(value: string): FlakeLockMode {
+  if (value === 'write' || value === 'keep' || value === 'refuse') return value;
+  throw new LarderError('usage', `--lock-flake takes write, keep or refuse, not '${value}'`);
 }
 
 class ArgumentReader {
@@ -146,6 +153,9 @@ class ArgumentReader {
       case '--include':
       case '-I':
         this.includes.push(parseSearchPathEntry(this.next(arg)));
+        return true;
+      case '--lock-flake':
+        this.settings.flakeLock = parseLockMode(this.next(arg));
         return true;
       case '--impure':
         this.settings.pureEval = false;

@@ -1,3 +1,4 @@
+import type { FlakeLockMode } from './eval/machine.js';
 import type { SearchPathEntry } from './eval/search-path-entry.js';
 
 /** An expression to evaluate, by where it is. */
@@ -27,6 +28,8 @@ export interface LanguageSettings {
   readonly evalCache: boolean;
   readonly currentSystem: string;
   readonly experimentalFeatures: readonly string[];
+  /** What becomes of the lock file of the flake that is evaluated; without it, nothing does. */
+  readonly flakeLock?: FlakeLockMode;
   readonly lintUrlLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintShortPathLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintAbsolutePathLiterals: 'ignore' | 'warn' | 'fatal';

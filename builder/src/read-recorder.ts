@@ -50,6 +50,11 @@ export class ReadRecorder {
     if (!this.contents.has(path)) this.contents.set(path, stampOf(fsPath(path)));
   }
 
+  /** The same of what somebody else read, who took the stamps before that. */
+  noteStamps(stamps: readonly (readonly [path: string, stamp: string])[]): void {
+    for (const [path, stamp] of stamps) if (!this.contents.has(path)) this.contents.set(path, stamp);
+  }
+
   noteType(path: string): void {
     if (!this.types.has(path)) this.types.set(path, typeStampOf(fsPath(path)));
   }

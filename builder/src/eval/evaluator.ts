@@ -55,6 +55,7 @@ export class Evaluator implements Importer {
     machine.depth = 0;
     machine.maxDepth = options.settings.maxCallDepth;
     machine.showTrace = options.settings.showTrace;
+    machine.flakeLock = options.settings.flakeLock;
     this.base = new Map();
     this.scope = baseScope(this.base as BaseScope);
     this.fillBase();

@@ -1,25 +1,11 @@
 import { Attrs } from './attrs.js';
 import { fromByteText } from './byte-text.js';
 import { NixError } from './errors.js';
+import { isSameRef, type LockFile, type LockNode, readLockFile } from './flake-lock-file.js';
 import { type FlakeRef, fetchInputOf, parseFlakeRef } from './flake-ref.js';
 import { machine } from './machine.js';
 import { intern, symbolName } from './symbols.js';
 import { force, isString, type Slot, stringText } from './values.js';
-
-/** A node of a lock file. An input is the name of a node, or a path of inputs from the root to follow. */
-export interface LockNode {
-  readonly inputs?: Readonly<Record<string, string | readonly string[]>>;
-  readonly locked?: FlakeRef;
-  readonly original?: FlakeRef;
-  readonly flake?: boolean;
-  readonly parent?: readonly string[];
-}
-
-/** A lock file. Format: the Nix manual, "Lock files". */
-export interface LockFile {
-  readonly nodes: Readonly<Record<string, LockNode>>;
-  readonly root: string;
-}
 
 /** An input as `flake.nix` declares it. */
 interface DeclaredInput {
@@ -112,6 +98,18 @@ interface Place {
   readonly lockPath: readonly string[];
 }
 
+/** An input to fetch. */
+interface FoundInput {
+  /** As `flake.nix` has it, whatever replaces it. */
+  readonly declared: FlakeRef;
+  readonly isFlake: boolean;
+  readonly place: Place;
+  /** Its node in a lock file, to be kept. */
+  readonly node?: LockNode;
+  /** Whether its own inputs are looked up at `place`, rather than in the lock file that it has itself. */
+  readonly hasLock?: boolean;
+}
+
 const overridesOf = (declaration: DeclaredInput, base: readonly string[]): [string, Override][] =>
   [...declaration.overrides].map(([name, each]) => [name, { declaration: each, base }]);
 
@@ -145,7 +143,7 @@ class Locker {
       }
     }
     const inputs: Record<string, string | readonly string[]> = {};
-    for (const [input, declaration] of declared) {
+    for (const [input, declaration] of [...declared].sort(([a], [b]) => (a < b ? -1 : 1))) {
       inputs[input] = this.addInput(input, { declaration, override: overrides.get(input) }, place);
     }
     this.nodes[key] = { ...node, ...(Object.keys(inputs).length === 0 ? {} : { inputs }) };
@@ -166,39 +164,43 @@ class Locker {
       ...overridesOf(declaration, place.path),
       ...(override === undefined ? [] : overridesOf(override.declaration, override.base)),
     ]);
-    const locked = replaced?.ref === undefined ? place.known?.nodes[place.at]?.inputs?.[input] : undefined;
-    if (Array.isArray(locked)) return [...place.lockPath, ...(locked as readonly string[])];
+    const declared = declaration.ref ?? parseFlakeRef(input)!;
+    const edge = place.known?.nodes[place.at]?.inputs?.[input];
+    const old = typeof edge === 'string' ? place.known!.nodes[edge] : undefined;
     const isFlake = replaced?.ref === undefined ? declaration.isFlake : replaced.isFlake;
-    if (typeof locked === 'string') {
-      if (nested.size === 0) return this.copyLocked(place.known!, locked, place.lockPath);
-      const node = place.known!.nodes[locked]!;
-      return this.fetch(input, node.locked!, { node, isFlake, place: { ...place, at: locked } }, nested);
+    if (old === undefined)
+      return this.fetch(input, replaced?.ref ?? declared, { declared, isFlake, place }, nested);
+    const at = { ...place, at: edge as string };
+    if (replaced?.ref !== undefined || !isSameRef(old.original, declared)) {
+      const known = { declared, isFlake, place: at, hasLock: true };
+      return this.fetch(input, replaced?.ref ?? declared, known, nested);
     }
-    const ref = replaced?.ref ?? declaration.ref ?? parseFlakeRef(input)!;
-    return this.fetch(input, ref, { node: undefined, isFlake, place }, nested);
+    // What it makes follow something else is of flake.nix, which may say otherwise by now: that is looked at again.
+    if (nested.size === 0 && !Object.values(old.inputs ?? {}).some(Array.isArray))
+      return this.copyLocked(place.known!, edge as string, place.lockPath);
+    return this.fetch(input, old.locked!, { declared, isFlake, place: at, node: old, hasLock: true }, nested);
   }
 
-  /** Fetches an input and adds it; `node` if a lock file has one for it, whose place that is. */
-  private fetch(
-    input: string,
-    ref: FlakeRef,
-    found: { node: LockNode | undefined; isFlake: boolean; place: Place },
-    nested: Overrides,
-  ): string {
+  /** Fetches an input and adds it. */
+  private fetch(input: string, ref: FlakeRef, found: FoundInput, nested: Overrides): string {
     const tree = machine.host.fetchTree(fetchInputOf(ref));
     const inside = ref['dir'] === undefined ? '' : `/${String(ref['dir'])}`;
     const directory = `${machine.host.storeDir}/${tree.storePath}${inside}`;
+    const { dirtyRev: _, dirtyShortRev: __, ...attrs } = tree.attrs;
     const node = found.node ?? {
-      locked: { ...fetchInputOf(ref), ...tree.attrs, ...(inside === '' ? {} : { dir: ref['dir']! }) },
-      original: ref,
+      locked: {
+        ...attrs,
+        ...(tree.ref === undefined ? {} : { ref: tree.ref }),
+        ...(inside === '' ? {} : { dir: ref['dir']! }),
+      },
+      original: found.declared,
       ...(found.isFlake ? {} : { flake: false }),
     };
     const path = [...found.place.path, input];
-    if (!found.isFlake) {
+    if (!found.isFlake)
       return this.add(input, { node, flake: undefined, place: { ...found.place, path } }, nested);
-    }
     const flake = importFlake(directory);
-    if (found.node !== undefined)
+    if (found.hasLock === true)
       return this.add(input, { node, flake, place: { ...found.place, path } }, nested);
     const known = readLockFile(directory);
     const place: Place = { path, known, at: known?.root ?? '', lockPath: path };
@@ -233,16 +235,22 @@ export function importFlake(directory: string): Attrs {
   throw new NixError('eval', `file '${file}' must be an attribute set`);
 }
 
-/** The lock file of a directory, if it has one. */
-export function readLockFile(directory: string): LockFile | undefined {
-  const file = `${directory}/flake.lock`;
-  if (machine.host.fileType(file) === undefined) return undefined;
-  try {
-    return JSON.parse(fromByteText(machine.host.readFile(file))) as LockFile;
-  } catch (error) {
-    if (error instanceof NixError) throw error;
-    throw new NixError('other', `while parsing the lock file '${file}': ${(error as Error).message}`);
+/** A flake's lock file, completed where it lacks an input or has another one. */
+export function lockFlake(directory: string, flake: Attrs): LockFile {
+  const known = readLockFile(directory);
+  if (machine.settings.pureEval) {
+    if (known !== undefined && isComplete(known, flake)) return known;
+    if (readInputs(flake.get(intern('inputs')) ?? null).size > 0) {
+      throw new NixError(
+        'other',
+        `flake '${directory}' has inputs that its lock file does not have, and evaluation is pure`,
+      );
+    }
   }
+  const locker = new Locker();
+  const place: Place = { path: [], known, at: known?.root ?? '', lockPath: [] };
+  const root = locker.add('root', { node: {}, flake, place }, new Map());
+  return { nodes: locker.nodes, root };
 }
 
 function isComplete(lock: LockFile, flake: Attrs): boolean {
@@ -250,20 +258,4 @@ function isComplete(lock: LockFile, flake: Attrs): boolean {
   return [...readInputs(flake.get(intern('inputs')) ?? null).keys()].every(
     (input) => locked[input] !== undefined,
   );
-}
-
-/** A flake's lock file, completed in memory where it lacks an input; nothing is written. */
-export function lockFlake(directory: string, flake: Attrs): LockFile {
-  const known = readLockFile(directory);
-  if (known !== undefined && isComplete(known, flake)) return known;
-  if (machine.settings.pureEval && readInputs(flake.get(intern('inputs')) ?? null).size > 0) {
-    throw new NixError(
-      'other',
-      `flake '${directory}' has inputs that its lock file does not have, and evaluation is pure`,
-    );
-  }
-  const locker = new Locker();
-  const place: Place = { path: [], known, at: known?.root ?? '', lockPath: [] };
-  const root = locker.add('root', { node: {}, flake, place }, new Map());
-  return { nodes: locker.nodes, root };
 }

@@ -31,7 +31,14 @@ export interface FetchedTree {
   /** Base name in the store. */
   readonly storePath: string;
   readonly attrs: Readonly<Record<string, string | number | boolean>>;
+  /** The branch that was taken because the input names none. */
+  readonly ref?: string;
+  /** What it was made of, and would be again while that is as it is; absent where that cannot be told. */
+  readonly sources?: readonly SourceStamp[];
 }
+
+/** A path (bytes), and a text that differs when what is there does. */
+export type SourceStamp = readonly [path: string, stamp: string];
 
 /** Attributes of a fetcher's input: `type`, `url`, `rev` and so on. */
 export type FetchInput = Readonly<Record<string, string | number | boolean>>;
@@ -87,4 +94,10 @@ export interface Host {
   };
   /** Fetches a source tree: path, git, tarball, file, github and kin. */
   fetchTree(input: FetchInput): FetchedTree;
+  /** Writes the lock file of a flake outside the store, in the git work tree `repository` if it is in one; tells of it. */
+  writeFlakeLock(
+    place: { readonly directory: string; readonly repository: string | undefined },
+    text: string,
+    what: string,
+  ): void;
 }

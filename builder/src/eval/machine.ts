@@ -15,10 +15,14 @@ export interface EvalSettings {
   readonly abortOnWarn: boolean;
   readonly currentSystem: string;
   readonly experimentalFeatures: ReadonlySet<string>;
+  readonly flakeLock?: FlakeLockMode;
   readonly lintUrlLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintShortPathLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintAbsolutePathLiterals: 'ignore' | 'warn' | 'fatal';
 }
+
+/** What becomes of a lock file that lacks something: it is written, left alone with a warning, or the reason to fail. */
+export type FlakeLockMode = 'write' | 'keep' | 'refuse';
 
 /** What builtins that evaluate files need of the evaluator. */
 export interface Importer {
@@ -40,6 +44,8 @@ export const machine: {
   depth: number;
   maxDepth: number;
   showTrace: boolean;
+  /** For the outermost flake; unset once that is found. */
+  flakeLock: FlakeLockMode | undefined;
   settings: EvalSettings;
   host: Host;
   importer: Importer;
@@ -47,6 +53,7 @@ export const machine: {
   depth: 0,
   maxDepth: 10_000,
   showTrace: false,
+  flakeLock: undefined,
   settings: undefined as unknown as EvalSettings,
   host: undefined as unknown as Host,
   importer: undefined as unknown as Importer,

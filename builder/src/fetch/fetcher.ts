@@ -18,6 +18,7 @@ import { fetchGitTree } from './git.js';
 import { forgeArchive, inputFromUrl } from './inputs.js';
 import { fetchMercurialTree } from './mercurial.js';
 import { resolveIndirect } from './registry.js';
+import { stampTree } from './source-stamps.js';
 import { singleDirectory, unpackTar } from './unpack.js';
 
 /** Where fetched things go. */
@@ -79,20 +80,21 @@ export class Fetcher {
         `NAR hash mismatch in input '${describeInput(input)}', expected '${expected}' but got '${String(got)}'`,
       );
     }
-    return tree;
+    // What its hash fixes is the same whatever it was made of.
+    return typeof expected === 'string' ? { ...tree, sources: [] } : tree;
   }
 
-  /** An archive whose hash says that it is in the store already. */
+  /** A tree whose hash says that it is in the store already, of which nothing else needs to be found out. */
   private async findFetched(input: FetchInput): Promise<FetchedTree | undefined> {
-    const { type, narHash, name } = input;
-    if ((type !== 'tarball' && type !== 'file') || typeof narHash !== 'string') return undefined;
+    const { narHash, name } = input;
+    if (typeof narHash !== 'string' || !tellsAll(input)) return undefined;
     const { store } = this.options;
     const hash = parseHash(narHash, 'sha256');
     const named = typeof name === 'string' ? name : 'source';
     const storePath = makeContentAddressedPath(store.storeDir, named, { method: 'recursive', hash });
     if (store instanceof LocalStore) await store.addTempRoots([storePath]);
     if ((await store.queryPathInfo(storePath)) === undefined) return undefined;
-    return { storePath, attrs: { ...input, narHash: hash.format('sri') } };
+    return { storePath, attrs: { ...input, narHash: hash.format('sri') }, sources: [] };
   }
 
   private async fetchInput(input: FetchInput): Promise<FetchedTree> {
@@ -101,8 +103,8 @@ export class Fetcher {
         return this.fetchPath(input);
       case 'git':
         return withTemporaryDirectory(async (directory) => {
-          const { tree, attrs } = await fetchGitTree(input, directory, this.options.cacheDir);
-          return this.describe(tree, { ...input, ...attrs, type: 'git' });
+          const { tree, attrs, ...more } = await fetchGitTree(input, directory, this.options.cacheDir);
+          return { ...(await this.describe(tree, { ...input, ...attrs, type: 'git' })), ...more };
         });
       case 'hg':
         return withTemporaryDirectory(async (directory) => {
@@ -133,11 +135,10 @@ export class Fetcher {
     const real = path.startsWith(`${this.options.storeDir}/`)
       ? this.options.realStoreDir + path.slice(this.options.storeDir.length)
       : path;
+    const sources = stampTree(real);
     const { mtimeMs } = await stat(real);
-    return this.describe(real, {
-      ...input,
-      lastModified: input.lastModified ?? Math.floor(mtimeMs / 1000),
-    });
+    const lastModified = input.lastModified ?? Math.floor(mtimeMs / 1000);
+    return { ...(await this.describe(real, { ...input, lastModified })), sources };
   }
 
   private async fetchArchive(input: FetchInput, url: string): Promise<FetchedTree> {
@@ -156,6 +157,24 @@ export class Fetcher {
       storePath: tree.storePath,
       attrs: { ...input, ...tree.attrs, type: String(input.type), rev },
     };
+  }
+}
+
+/** Whether a lock says everything of a tree that fetching it would. */
+function tellsAll({ type, rev, lastModified, revCount, shallow }: FetchInput): boolean {
+  switch (String(type)) {
+    case 'path':
+    case 'tarball':
+    case 'file':
+      return true;
+    case 'git':
+      return rev !== undefined && lastModified !== undefined && (revCount !== undefined || shallow === true);
+    case 'github':
+    case 'gitlab':
+    case 'sourcehut':
+      return rev !== undefined && lastModified !== undefined;
+    default:
+      return false;
   }
 }
 

@@ -1,37 +1,22 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { LarderError } from '@larder/signing/errors';
-import type { FetchInput } from '../eval/host.js';
+import type { FetchInput, SourceStamp } from '../eval/host.js';
+import { runGit } from './run-git.js';
+import { stampWorkTree } from './source-stamps.js';
 import { unpackTar } from './unpack.js';
-
-const run = promisify(execFile);
-
-async function git(args: readonly string[], directory?: string): Promise<string> {
-  try {
-    const { stdout } = await run('git', directory === undefined ? [...args] : ['-C', directory, ...args], {
-      maxBuffer: 256 * 1024 * 1024,
-    });
-    return stdout.trim();
-  } catch (error) {
-    const { code, stderr } = error as { code?: string; stderr?: string };
-    if (code === 'ENOENT') {
-      throw new LarderError(
-        'git-missing',
-        "fetching from a git repository needs the program 'git', which is not installed",
-      );
-    }
-    throw new LarderError('git-failed', `git ${args[0]} failed: ${(stderr ?? '').trim()}`, { cause: error });
-  }
-}
 
 interface GitTree {
   readonly tree: string;
   readonly attrs: FetchInput;
+  /** The branch that was taken because none was named. */
+  readonly ref?: string;
+  /** What it was made of; absent where that is not to be told. */
+  readonly sources?: readonly SourceStamp[];
 }
 
 /** Files of a commit, without what `export-ignore` leaves out unless they are asked for. */
@@ -56,10 +41,10 @@ async function checkOut(
   options: { target: string; submodules: boolean },
 ): Promise<void> {
   const { target, submodules } = options;
-  await git(['clone', '--quiet', '--no-checkout', repository, target]);
-  await git(['-c', 'advice.detachedHead=false', 'checkout', '--quiet', rev], target);
+  await runGit(['clone', '--quiet', '--no-checkout', repository, target]);
+  await runGit(['-c', 'advice.detachedHead=false', 'checkout', '--quiet', rev], target);
   if (submodules) {
-    await git(
+    await runGit(
       ['-c', 'protocol.file.allow=always', 'submodule', 'update', '--quiet', '--init', '--recursive'],
       target,
     );
@@ -69,38 +54,33 @@ async function checkOut(
 
 async function commitAttrs(repository: string, rev: string, shallow: boolean): Promise<FetchInput> {
   const lastModified = Number(
-    await git(['log', '-1', '--format=%ct', '--no-show-signature', rev], repository),
+    await runGit(['log', '-1', '--format=%ct', '--no-show-signature', rev], repository),
   );
   if (shallow) return { rev, lastModified };
-  return { rev, lastModified, revCount: Number(await git(['rev-list', '--count', rev], repository)) };
+  return { rev, lastModified, revCount: Number(await runGit(['rev-list', '--count', rev], repository)) };
 }
 
 /** The tracked files of a working tree, changes and all: what a repository named by its path stands for. */
 async function copyWorkingTree(repository: string, target: string): Promise<void> {
   mkdirSync(target);
-  const files = (await git(['ls-files', '-z'], repository)).split('\0').filter((file) => file !== '');
+  const files = (await runGit(['ls-files', '-z'], repository)).split('\0').filter((file) => file !== '');
   for (const file of files) {
     if (!existsSync(join(repository, file))) continue;
     cpSync(join(repository, file), join(target, file), { recursive: true, verbatimSymlinks: true });
   }
 }
 
-async function fetchLocal(
-  repository: string,
-  input: FetchInput,
-  directory: string,
-): Promise<GitTree | undefined> {
-  if (input.rev !== undefined || input.ref !== undefined || !existsSync(join(repository, '.git')))
-    return undefined;
-  const dirty = (await git(['status', '--porcelain', '--untracked-files=no'], repository)) !== '';
+/** A work tree with changes that are not committed; undefined for one without. */
+async function fetchDirty(repository: string, directory: string): Promise<GitTree | undefined> {
+  const dirty = (await runGit(['status', '--porcelain', '--untracked-files=no'], repository)) !== '';
   if (!dirty) return undefined;
   const tree = join(directory, 'tree');
   await copyWorkingTree(repository, tree);
-  const rev = await git(['rev-parse', 'HEAD'], repository).catch(() => undefined);
+  const rev = await runGit(['rev-parse', 'HEAD'], repository).catch(() => undefined);
   const lastModified =
     rev === undefined
       ? 0
-      : Number(await git(['log', '-1', '--format=%ct', '--no-show-signature', rev], repository));
+      : Number(await runGit(['log', '-1', '--format=%ct', '--no-show-signature', rev], repository));
   const attrs: FetchInput =
     rev === undefined ? {} : { dirtyRev: `${rev}-dirty`, dirtyShortRev: `${rev.slice(0, 7)}-dirty` };
   return { tree, attrs: { ...attrs, lastModified } };
@@ -116,11 +96,11 @@ async function mirror(
   const repository = join(cacheDir, 'git', name);
   if (!existsSync(repository)) {
     mkdirSync(repository, { recursive: true });
-    await git(['init', '--quiet', '--bare', repository]);
+    await runGit(['init', '--quiet', '--bare', repository]);
   }
   const wanted = typeof input.rev === 'string' ? input.rev : undefined;
   if (wanted !== undefined) {
-    const present = await git(['cat-file', '-e', `${wanted}^{commit}`], repository).then(
+    const present = await runGit(['cat-file', '-e', `${wanted}^{commit}`], repository).then(
       () => true,
       () => false,
     );
@@ -132,8 +112,11 @@ async function mirror(
     input.allRefs === true || wanted !== undefined
       ? ['+refs/*:refs/*', `+${remote}:refs/larder/wanted`]
       : [`+${remote}:refs/larder/wanted`];
-  await git(['fetch', '--quiet', '--force', url, ...spec], repository);
-  return { repository, rev: wanted ?? (await git(['rev-parse', 'refs/larder/wanted^{commit}'], repository)) };
+  await runGit(['fetch', '--quiet', '--force', url, ...spec], repository);
+  return {
+    repository,
+    rev: wanted ?? (await runGit(['rev-parse', 'refs/larder/wanted^{commit}'], repository)),
+  };
 }
 
 /** Fetches a tree from a git repository below `directory`. */
@@ -146,27 +129,61 @@ export async function fetchGitTree(input: FetchInput, directory: string, cacheDi
       `getting status of '${local}': No such file or directory`,
     );
   }
-  if (local !== undefined && statSync(local).isDirectory()) {
-    const tree = await fetchLocal(local, input, directory);
-    if (tree !== undefined) return tree;
+  const isWorkTree =
+    local !== undefined &&
+    input.rev === undefined &&
+    input.ref === undefined &&
+    existsSync(join(local, '.git'));
+  const sources = await sourcesOf(local, input, isWorkTree);
+  if (isWorkTree) {
+    const tree = await fetchDirty(local, directory);
+    if (tree !== undefined) return { ...tree, ...(sources === undefined ? {} : { sources }) };
   }
-  const { repository, rev } = await locate(local, url, { input, cacheDir });
+  const { repository, rev, ref } = await locate(local, url, { input, cacheDir });
   const tree = join(directory, 'tree');
   const submodules = input.submodules === true;
   if (input.exportIgnore === true && !submodules) await exportCommit(repository, rev, tree);
   else await checkOut(repository, rev, { target: tree, submodules });
-  return { tree, attrs: await commitAttrs(repository, rev, input.shallow === true) };
+  const attrs = await commitAttrs(repository, rev, input.shallow === true);
+  return {
+    tree,
+    attrs,
+    ...(ref === undefined ? {} : { ref }),
+    ...(sources === undefined ? {} : { sources }),
+  };
+}
+
+/** A commit is made of nothing that changes; a work tree of its files; what else there is can be anything tomorrow. */
+async function sourcesOf(
+  local: string | undefined,
+  input: FetchInput,
+  isWorkTree: boolean,
+): Promise<readonly SourceStamp[] | undefined> {
+  if (input.rev !== undefined) return [];
+  return isWorkTree && input.submodules !== true ? stampWorkTree(local!) : undefined;
+}
+
+/** The branch that another machine's repository has checked out. */
+async function defaultBranch(url: string): Promise<string> {
+  const told = await runGit(['ls-remote', '--symref', url, 'HEAD']);
+  return /^ref: refs\/heads\/(\S+)/m.exec(told)?.[1] ?? 'master';
 }
 
 async function locate(
   local: string | undefined,
   url: string,
   { input, cacheDir }: { readonly input: FetchInput; readonly cacheDir: string },
-): Promise<{ repository: string; rev: string }> {
-  if (local === undefined) return mirror(url, input, cacheDir);
+): Promise<{ repository: string; rev: string; ref?: string }> {
+  const isOpen = input.rev === undefined && input.ref === undefined;
+  if (local === undefined) {
+    const found = await mirror(url, input, cacheDir);
+    return isOpen ? { ...found, ref: await defaultBranch(url) } : found;
+  }
   const wanted = String(input.rev ?? input.ref ?? 'HEAD');
   try {
-    return { repository: local, rev: await git(['rev-parse', '--verify', `${wanted}^{commit}`], local) };
+    const rev = await runGit(['rev-parse', '--verify', `${wanted}^{commit}`], local);
+    const ref = isOpen ? await runGit(['rev-parse', '--abbrev-ref', 'HEAD'], local) : undefined;
+    return { repository: local, rev, ...(ref === undefined ? {} : { ref }) };
   } catch {
     throw new LarderError(
       'git-no-such-revision',

@@ -6,6 +6,8 @@ export interface RebuildOptions {
   readonly file?: string;
   readonly attr?: string;
   readonly flake?: string;
+  readonly writeLockFile: boolean;
+  readonly updateLockFile: boolean;
   readonly profileName?: string;
   readonly rollback?: true;
   readonly to?: number;
@@ -46,10 +48,19 @@ export function toRequest(options: RebuildOptions): RebuildRequest {
   return {
     elsewhere: options.targetHost !== undefined,
     choice: { file: options.file, attribute: options.attr, flake: options.flake },
-    evaluation: { searchPath: options.include ?? [], showTrace: options.showTrace ?? false },
+    evaluation: {
+      searchPath: options.include ?? [],
+      showTrace: options.showTrace ?? false,
+      ...(options.flake === undefined ? {} : { flakeLock: flakeLock(options) }),
+    },
     profileName: options.profileName,
     bootMenu: options.bootMenu,
     installBootLoader: options.installBootloader,
     specialisation: options.specialisation,
   };
+}
+
+function flakeLock({ updateLockFile, writeLockFile }: RebuildOptions): 'write' | 'keep' | 'refuse' {
+  if (!updateLockFile) return 'refuse';
+  return writeLockFile ? 'write' : 'keep';
 }

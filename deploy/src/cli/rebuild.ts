@@ -40,6 +40,8 @@ export function createCommand(): Command {
       "the configuration's attribute in the file (default.nix without --file)",
     )
     .option('--flake <flake>', 'evaluate nixosConfigurations.HOST of a flake: REFERENCE[#HOST]')
+    .option('--no-write-lock-file', "do not write the flake's lock file where it lacks an input")
+    .option('--no-update-lock-file', 'fail where it lacks one')
     .option('--store-path <path>', 'take this system, which is in the store, instead of evaluating anything')
     .option('-p, --profile-name <name>', 'a system profile of this name, with a boot menu of its own')
     .option('--rollback', 'do it with the generation before, evaluating nothing')

@@ -9,7 +9,7 @@ export interface InstantiationOptions extends EvaluationOptions {
 /** The words after `nix-instantiate`. */
 export function instantiationArguments(
   expression: SystemExpression,
-  { searchPath, settings }: Pick<InstantiationOptions, 'searchPath' | 'settings'>,
+  { searchPath, settings, flakeLock }: Pick<InstantiationOptions, 'searchPath' | 'settings' | 'flakeLock'>,
 ): string[] {
   const what = 'file' in expression ? [expression.file] : ['--expr', expression.expression];
   const attribute = expression.attribute === '' ? [] : ['--attr', expression.attribute];
@@ -17,6 +17,7 @@ export function instantiationArguments(
     ...settings.flatMap(([name, value]) => ['--option', name, value]),
     ...searchPath.flatMap((entry) => ['-I', entry]),
     '--show-trace',
+    ...(flakeLock === undefined ? [] : ['--lock-flake', flakeLock]),
     ...what,
     ...attribute,
   ];

@@ -3,7 +3,7 @@ import { parseInstantiateArguments } from '@larder/builder/instantiate-arguments
 import { describeMachine } from '../evaluation-machine.js';
 
 /**
- * What `larder instantiate` printed when it was last called so, if nothing that it read has changed since.
+ * What `larder instantiate` printed, on both streams, when it was last called so, if nothing that it read has changed since.
  * `undefined` where that is not known, or where it depended on what the store has.
  *
  * The store is not asked: the derivations that the call wrote may be gone by now.
@@ -12,10 +12,12 @@ import { describeMachine } from '../evaluation-machine.js';
 export function recallInstantiation(
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
-): string | undefined {
+): { readonly output: string; readonly messages: string } | undefined {
   const { settings, surroundings } = describeMachine(environment);
   const request = parseInstantiateArguments(args, surroundings);
   if (!request.settings.evalCache || !isCacheable(request)) return undefined;
   const record = readCache(cacheFileOf(settings.directories.cacheDir.value, request), request);
-  return record === undefined || record.validity.length > 0 ? undefined : record.output;
+  if (record === undefined || record.validity.length > 0) return undefined;
+  const { output, messages } = record;
+  return { output, messages: Buffer.from(messages, 'latin1').toString() };
 }

@@ -5,7 +5,7 @@ import {
   instantiationArguments,
   parseDerivationPath,
 } from './instantiation-arguments.js';
-import { runNix } from './nix-process.js';
+import { runNix, showMessages } from './nix-process.js';
 import type { SystemExpression } from './pipeline.js';
 
 /**
@@ -23,6 +23,7 @@ export async function readInstantiation(
     { signal, environment },
   );
   if (status !== 0) throw evaluationError(errors, { showTrace });
+  showMessages(errors);
   const derivation = parseDerivationPath(output);
   if (derivation !== undefined) return derivation;
   throw new LarderError(

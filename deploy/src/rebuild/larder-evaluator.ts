@@ -21,8 +21,10 @@ export class LarderEvaluator implements Evaluator {
       import('./instantiation-memory.js'),
     ]);
     const args = instantiationArguments(expression, { ...options, ...this.#surroundings() });
-    const output = recallInstantiation(args, childEnvironment(this.#surroundings().environment ?? {}));
-    return output === undefined ? undefined : parseDerivationPath(output);
+    const known = recallInstantiation(args, childEnvironment(this.#surroundings().environment ?? {}));
+    if (known === undefined) return undefined;
+    if (known.messages !== '') (await import('./nix-process.js')).showMessages(known.messages);
+    return parseDerivationPath(known.output);
   }
 
   async instantiate(expression: SystemExpression, options: EvaluationOptions): Promise<string> {

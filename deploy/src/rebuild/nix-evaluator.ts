@@ -13,7 +13,11 @@ export class NixEvaluator implements Evaluator {
   /** Nix keeps no results of `nix-instantiate`. */
   async recall(): Promise<undefined> {}
 
-  instantiate(expression: SystemExpression, options: EvaluationOptions): Promise<string> {
+  instantiate(
+    expression: SystemExpression,
+    // `nix-instantiate` locks nothing, and fails where that is needed.
+    { flakeLock: _, ...options }: EvaluationOptions,
+  ): Promise<string> {
     const { root, settings } = this.#options;
     return readInstantiation(['nix-instantiate', ...storeArguments(root)], expression, {
       ...options,

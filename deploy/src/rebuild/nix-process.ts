@@ -5,6 +5,11 @@ import { childEnvironment } from '../config.js';
 /** The generation made right afterwards is the root that Nix misses here. */
 const ROOT_WARNING = /^warning: you did not specify '--add-root'.*\n/gm;
 
+/** Passes on what an evaluation had to say. */
+export function showMessages(text: string): void {
+  process.stderr.write(text.replaceAll(ROOT_WARNING, ''));
+}
+
 export interface NixProcessOptions {
   /** Passes standard error on as it comes; it is collected either way. */
   readonly showErrors?: boolean;

@@ -20,6 +20,8 @@ export interface EvaluationOptions {
   /** `-I`, each `name=path` or a path, before those of `NIX_PATH`. */
   readonly searchPath: readonly string[];
   readonly showTrace: boolean;
+  /** What becomes of a flake's lock file that lacks something. */
+  readonly flakeLock?: 'write' | 'keep' | 'refuse';
   readonly signal?: AbortSignal;
 }
 

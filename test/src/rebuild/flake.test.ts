@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type ProgramResult, runProgram, tryProgram } from '../oracle/program.js';
@@ -63,6 +63,28 @@ test('a flake with a lock, a path and a Git repository as inputs: its machine, a
     assert.equal(status, 0, stderr);
     assert.equal((await machine.current()).system, system);
     assert.match(system, /-system-from-git$/);
+  });
+
+  await t.test('nothing is evaluated again while nothing changes, and the store is not opened', async () => {
+    const [database, aside] = [machine.path('/nix/var/nix/db'), machine.scratch.join('db')];
+    await rename(database, aside);
+    const { status, stderr } = await rebuild('switch', '--flake', '.#web');
+    await rename(aside, database);
+    assert.equal(status, 0, stderr);
+    assert.match(stderr, /current already/);
+    assert.equal((await machine.current()).number, 1);
+  });
+
+  await t.test('what git tracks is looked at, and what it does not is not', async () => {
+    await writeFile(`${flake}/untracked.nix`, '{ }\n');
+    const settings = await readFile(`${flake}/configuration.nix`, 'utf8');
+    assert.match((await rebuild('build', '--no-out-link', '--flake', '.#web')).stderr, /current already/);
+    const changed = settings.replace('{\n', '{\nboot.loader.timeout = 9;\n');
+    await writeFile(`${flake}/configuration.nix`, changed);
+    const { stderr } = await rebuild('dry-build', '--flake', '.#web');
+    assert.match(stderr, /^warning: Git tree '.*\/flake' is dirty$/m);
+    assert.match(stderr, /^To build: /m);
+    await writeFile(`${flake}/configuration.nix`, settings);
   });
 
   await t.test('a specialisation is activated by name, and has entries in the menu', async () => {
