@@ -58,6 +58,7 @@ function findDirectories(environment: Environment): NixDirectories {
     confDir: find('/etc/nix', 'NIX_CONF_DIR'),
     daemonSocket: find(`${stateDir.value}/daemon-socket/socket`, 'NIX_DAEMON_SOCKET_PATH'),
     cacheDir: { value: `${cacheHome.value}/larder`, origin: cacheHome.origin },
+    narInfoCache: { value: `${cacheHome.value}/nix/binary-cache-v6.sqlite`, origin: cacheHome.origin },
   };
 }
 

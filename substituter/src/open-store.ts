@@ -6,6 +6,7 @@ import { BinaryCache } from './binary-cache/binary-cache.js';
 import type { CacheFiles } from './binary-cache/cache-files.js';
 import { FileCacheFiles } from './binary-cache/file-cache-files.js';
 import { HttpCacheFiles } from './binary-cache/http-cache-files.js';
+import type { NarInfoCache } from './binary-cache/narinfo-cache.js';
 import { readSshOptions } from './config.js';
 import { SocketTransport } from './daemon/daemon-channel.js';
 import { DaemonPool } from './daemon/daemon-pool.js';
@@ -26,6 +27,8 @@ export interface OpenContext {
   readonly work: NarWork;
   /** Called with the path of a lock that another process holds. */
   readonly onWait?: LocalStoreOptions['onWait'];
+  /** Keeps what caches on the network say of their paths between runs; with `files`, also what those in directories say. */
+  readonly narInfoCache?: { readonly open: () => Promise<NarInfoCache | undefined>; readonly files: boolean };
   /** Called with what Nix's daemon logs, a line at a time. */
   readonly onLog?: (line: string) => void;
 }
@@ -54,7 +57,13 @@ export async function openCache(uri: CacheUri, context: OpenContext): Promise<Bi
     priority: countParameter(uri, 'priority'),
     wantMassQuery: flagParameter(uri, 'want-mass-query'),
     trusted: flagParameter(uri, 'trusted'),
+    remembered: remembers(uri, context) ? await context.narInfoCache?.open() : undefined,
   });
+}
+
+/** Directories answer sooner than a database would: as Nix, what they say is kept only if that is asked for. */
+function remembers(uri: CacheUri, { narInfoCache }: OpenContext): boolean {
+  return uri.kind === 'http' || (uri.kind === 'file' && narInfoCache?.files === true);
 }
 
 /** The store directory whose paths a cache is asked for. */

@@ -18,6 +18,8 @@ export interface Plan {
   readonly fetch: readonly FoundPath[];
   /** Paths that are in no cache and have no derivation. */
   readonly unknown: readonly StorePath[];
+  /** Paths that are in no cache, though caches have others that refer to them: those others are built. */
+  readonly incomplete: readonly StorePath[];
   /** Bytes to download, as far as caches say, and of unpacked NARs. */
   readonly downloadSize: number;
   readonly unpackedSize: number;
@@ -48,6 +50,7 @@ class Planner {
   readonly #build = new Map<StorePath, Derivation>();
   readonly #fetch = new Map<StorePath, FoundPath>();
   readonly #unknown = new Set<StorePath>();
+  readonly #incomplete = new Set<StorePath>();
 
   constructor(means: PlanMeans) {
     this.#means = means;
@@ -66,6 +69,7 @@ class Planner {
       build: this.#sortBuilds(),
       fetch,
       unknown: [...this.#unknown].sort(),
+      incomplete: [...this.#incomplete].sort(),
       downloadSize: sizes.reduce((sum, size) => sum + size, 0),
       unpackedSize: fetch.reduce((sum, { info }) => sum + info.narSize, 0),
     };
@@ -118,7 +122,9 @@ class Planner {
   }
 
   async #canFetch(paths: readonly StorePath[]): Promise<boolean> {
-    const closure = await this.#means.substituter?.queryClosure(paths);
+    const closure = await this.#means.substituter?.queryClosure(paths, (missing) =>
+      this.#incomplete.add(missing),
+    );
     if (closure === undefined) return false;
     for (const found of closure) this.#fetch.set(found.info.storePath, found);
     return true;

@@ -50,6 +50,8 @@ export class Realiser {
   readonly #signal: AbortSignal;
   readonly #goals = new Map<string, Promise<RealisedOutputs>>();
   readonly #paths = new Map<StorePath, Promise<void>>();
+  /** What caches said to have, and did not deliver. */
+  readonly #undelivered = new Set<StorePath>();
 
   constructor(context: BuildContext, options: RealiserOptions) {
     this.#context = context;
@@ -149,6 +151,8 @@ export class Realiser {
     }
     const job = { path, derivation, options, mode };
     const inputs = await this.#realiseInputs(job);
+    const late = mode === 'build' ? await this.#tryFetchAfterInputs(path, wanted, options) : undefined;
+    if (late !== undefined) return late;
     if (this.#knowledge.enabled && mustResolve(derivation)) {
       return this.#realiseResolved(job, inputs, [...wanted.keys()]);
     }
@@ -192,6 +196,22 @@ export class Realiser {
     return outputPaths(new Map([...now].filter(([name]) => wanted.has(name))));
   }
 
+  /** Caches may have outputs without what these refer to: inputs, which have been built by now. */
+  async #tryFetchAfterInputs(
+    path: StorePath,
+    wanted: ReadonlyMap<string, InitialOutput>,
+    options: DerivationOptions,
+  ): Promise<RealisedOutputs | undefined> {
+    const missing = [...wanted.values()].flatMap((output) => (output.valid ? [] : [output.path]));
+    const paths = missing.filter((each) => each !== undefined);
+    if (paths.length < missing.length || paths.some((each) => this.#undelivered.has(each))) return undefined;
+    if ((await this.#options.substituter?.isKnown(paths)) !== true) return undefined;
+    const outputs = await this.#tryFetchOutputs(path, wanted, options);
+    if (outputs !== undefined)
+      await noteRealisations(this.#context, this.#knowledge, { path, outputs, withInputs: false });
+    return outputs;
+  }
+
   /**
    * Fetches paths with all they refer to, or tells that this cannot be: they must be built then.
    * @throws `fetch-failed` when caches that said to have them did not deliver, unless that may be built instead
@@ -210,6 +230,7 @@ export class Realiser {
         // Fetched together with others, one of which failed: these may be here, or come on their own.
         if ((await this.#context.store.queryMissing(paths)).size === 0) return true;
         if (tries === 0) continue;
+        for (const path of paths) this.#undelivered.add(path);
         const reason = `cannot fetch ${paths.join(', ')}: ${(error as Error).message}`;
         // An archive that is gone is as if it had never been there; with others, the next try may do better.
         if (!this.#context.settings.fallback && !hasCode(error, 'cache-file-missing')) {

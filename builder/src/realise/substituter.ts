@@ -55,12 +55,16 @@ export class Substituter {
 
   /**
    * What has to be fetched for these paths to be valid, references first; `undefined` when some path of their
-   * closure is in no cache, or none could be asked.
+   * closure is in no cache, or none could be asked. `onIncomplete` gets what is missing for paths that are there.
    */
-  async queryClosure(paths: Iterable<StorePath>): Promise<FoundPath[] | undefined> {
+  async queryClosure(
+    paths: Iterable<StorePath>,
+    onIncomplete?: (missing: StorePath) => void,
+  ): Promise<FoundPath[] | undefined> {
     const reached = new Map<StorePath, FoundPath>();
+    const roots = new Set(paths);
     try {
-      const fresh = await resolveClosure(paths, {
+      const fresh = await resolveClosure(roots, {
         find: (path) => this.#find(path),
         walk: this.#walk,
         filter: (asked) => this.#missing(asked, reached),
@@ -73,8 +77,18 @@ export class Substituter {
     } catch (error) {
       this.#options.signal?.throwIfAborted();
       if (!hasCode(error, 'path-not-found')) this.#options.onNote(`${(error as Error).message}`);
+      else {
+        const missing = error.fields.path as StorePath;
+        if (!roots.has(missing)) onIncomplete?.(missing);
+      }
       return undefined;
     }
+  }
+
+  /** Whether caches were asked for all these paths before, and have them; perhaps not what they refer to. */
+  async isKnown(paths: readonly StorePath[]): Promise<boolean> {
+    const found = await Promise.allSettled(paths.map((path) => this.#found.get(path)));
+    return found.every((each) => each.status === 'fulfilled' && each.value !== undefined);
   }
 
   /** Fetches what `queryClosure` gave. @throws what the transfer throws; all that came until then stays */

@@ -22,7 +22,17 @@ export function formatPlan(plan: Plan, storeDir: StoreDir): string[] {
     lines.push("don't know how to build these paths:");
     lines.push(...plan.unknown.map((path) => `  ${storeDir.format(path)}`));
   }
+  if (plan.incomplete.length > 0) {
+    lines.push('caches have paths that refer to these, but not these themselves:');
+    lines.push(...plan.incomplete.map((path) => `  ${storeDir.format(path)}`));
+  }
   return lines;
+}
+
+/** As Nix sees it: what no cache has is unknown, whatever is done about it. */
+export function planAsNix(plan: Plan): Plan {
+  const unknown = [...new Set([...plan.unknown, ...plan.incomplete])].sort();
+  return { ...plan, unknown, incomplete: [] };
 }
 
 function mebibytes(bytes: number): string {

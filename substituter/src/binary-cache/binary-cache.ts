@@ -7,6 +7,7 @@ import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signin
 import type { PackedSource, PathSource, ReadOptions } from '../store.js';
 import type { CacheFiles } from './cache-files.js';
 import type { LarderApi } from './larder-api.js';
+import type { NarInfoCache } from './narinfo-cache.js';
 
 export interface BinaryCacheOptions {
   readonly storeDir: StoreDir;
@@ -15,6 +16,8 @@ export interface BinaryCacheOptions {
   readonly wantMassQuery?: boolean;
   /** Accept its paths without signatures (`trusted=true` in its URI). */
   readonly trusted?: boolean;
+  /** Where what the cache says is kept between runs. */
+  readonly remembered?: NarInfoCache;
 }
 
 /** Archives up to this size in bytes, as the cache keeps them, are fetched whole. */
@@ -55,11 +58,7 @@ export class BinaryCache implements PathSource {
   }
 
   async #fetchInfo(options?: ReadOptions): Promise<CacheInfo> {
-    const file = await this.files.read('nix-cache-info', options);
-    const stated =
-      file === undefined
-        ? { storeDir: this.storeDir.path, ...silentCache }
-        : parseCacheInfo(Buffer.from(file).toString('utf8'), `nix-cache-info of ${this.uri}`);
+    const stated = this.#remembered?.queryCacheInfo(this.#plainUri) ?? (await this.#askInfo(options));
     if (stated.storeDir !== this.storeDir.path) {
       throw new LarderError(
         'cache-store-dir-mismatch',
@@ -73,6 +72,25 @@ export class BinaryCache implements PathSource {
       priority: this.#options.priority ?? stated.priority,
       wantMassQuery: this.#options.wantMassQuery ?? stated.wantMassQuery,
     };
+  }
+
+  async #askInfo(options?: ReadOptions): Promise<CacheInfo> {
+    const file = await this.files.read('nix-cache-info', options);
+    const stated =
+      file === undefined
+        ? { storeDir: this.storeDir.path, ...silentCache }
+        : parseCacheInfo(Buffer.from(file).toString('utf8'), `nix-cache-info of ${this.uri}`);
+    this.#remembered?.noteCacheInfo(this.#plainUri, stated);
+    return stated;
+  }
+
+  get #remembered(): NarInfoCache | undefined {
+    return this.#options.remembered;
+  }
+
+  /** Without parameters, which say how it is used and not what it says. */
+  get #plainUri(): string {
+    return this.uri.replace(/\?.*$/, '').replace(/\/+$/, '');
   }
 
   /**
@@ -90,6 +108,14 @@ export class BinaryCache implements PathSource {
 
   async #fetchNarInfo(hashPart: string, options?: ReadOptions): Promise<NarInfo | undefined> {
     await this.info(options);
+    const known = this.#remembered?.query(this.#plainUri, hashPart);
+    if (known !== undefined) return known === 'absent' ? undefined : known;
+    const narInfo = await this.#askNarInfo(hashPart, options);
+    this.#remembered?.note(this.#plainUri, hashPart, narInfo);
+    return narInfo;
+  }
+
+  async #askNarInfo(hashPart: string, options?: ReadOptions): Promise<NarInfo | undefined> {
     const name = `${hashPart}.narinfo`;
     const text = await this.#readNarInfo(hashPart, name, options);
     if (text === undefined) return undefined;

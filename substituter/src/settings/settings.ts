@@ -24,6 +24,8 @@ export interface NixDirectories {
   readonly daemonSocket: Sourced<string>;
   /** Where Larder keeps what it can fetch again: cached narinfos. */
   readonly cacheDir: Sourced<string>;
+  /** The file where Nix keeps what caches said of paths. */
+  readonly narInfoCache: Sourced<string>;
 }
 
 /** The settings in force on this machine, each with its origin. Made by `loadSettings` in `config.ts`. */

@@ -1,7 +1,7 @@
 import { BuildFailure } from '@larder/builder/build-failure';
 import type { BuildEvent, BuildListener } from '@larder/builder/realise/build-event';
 import type { StoreDir } from '@larder/signing/store-path';
-import { formatPlan } from '../build-plan.js';
+import { formatPlan, planAsNix } from '../build-plan.js';
 import { type BuildProgress, shortName } from '../build-progress.js';
 import { TerminalBuildProgress } from '../build-terminal.js';
 import { NixLogProgress } from '../nix-log-progress.js';
@@ -32,7 +32,8 @@ export class BuildMessages {
   }
 
   /** Shows an event, in the form that `--log-format` asks for. */
-  readonly listener: BuildListener = (event) => {
+  readonly listener: BuildListener = (told) => {
+    const event = told.type === 'planned' ? { ...told, plan: planAsNix(told.plan) } : told;
     if (event.type === 'build-failed') this.#failures.push(event.error);
     if (this.#progress === undefined) this.#show(event);
     else this.#progress.listener(event);

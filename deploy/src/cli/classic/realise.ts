@@ -7,7 +7,7 @@ import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
-import { formatPlan } from '../build-plan.js';
+import { formatPlan, planAsNix } from '../build-plan.js';
 import type { BuildMessages } from './build-messages.js';
 import { showError } from './messages.js';
 import type { ToolSession, ToolStore } from './session.js';
@@ -71,7 +71,7 @@ export async function planTargets(session: ToolSession, targets: readonly Target
 /** Says what there is to do, unless the settings say not to. */
 export function showPlan(session: ToolSession, plan: Plan, store: ToolStore): void {
   if (!session.flag('print-missing', true)) return;
-  for (const line of formatPlan(plan, store.storeDir)) session.say(line);
+  for (const line of formatPlan(planAsNix(plan), store.storeDir)) session.say(line);
 }
 
 export async function openBuilder(session: ToolSession, store: LocalStore, messages: BuildMessages) {

@@ -23,6 +23,8 @@ export class ToolSession implements AsyncDisposable {
   readonly arguments: CommonArguments;
   /** The file that `_NIX_TEST_GC_SYNC` has a garbage collector wait for. */
   readonly collectorGate: string | undefined;
+  /** Whether caches in directories are treated as those on the network are: Nix's own tests ask for that. */
+  readonly #remembersFiles: boolean;
   readonly #interrupt = new AbortController();
   #store: Promise<ToolStore> | undefined;
   #client: Promise<Client> | undefined;
@@ -31,6 +33,7 @@ export class ToolSession implements AsyncDisposable {
     this.arguments = args;
     if (args.logFormat === 'internal-json') useStructuredLog();
     this.collectorGate = environment._NIX_TEST_GC_SYNC || undefined;
+    this.#remembersFiles = environment._NIX_FORCE_HTTP === '1';
     this.settings = loadSettings(environment, args.settings);
     setMaxListeners(0, this.signal);
     const onSignal = (): void => this.#interrupt.abort();
@@ -116,6 +119,7 @@ export class ToolSession implements AsyncDisposable {
       http: {
         onRetry: (error, delay) => this.warn(`${(error as Error).message}; retrying in ${delay} ms`),
       },
+      rememberNarInfos: { files: this.#remembersFiles },
       onWait: (path) => this.say(`waiting for the lock on '${path}'...`),
     });
   }

@@ -18,7 +18,7 @@ export async function run(session: ToolSession, request: OperationRequest): Prom
     const plan = await planTargets(session, targets);
     if (ignoreUnknown) targets = targets.filter(({ path }) => !plan.unknown.includes(path));
     if (flags.has('--dry-run')) {
-      showPlan(session, ignoreUnknown ? { ...plan, unknown: [] } : plan, store);
+      showPlan(session, ignoreUnknown ? { ...plan, unknown: [], incomplete: [] } : plan, store);
       return 0;
     }
   }
