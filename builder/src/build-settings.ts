@@ -4,6 +4,7 @@ import { LarderError } from '@larder/signing/errors';
 import { SecretKey } from '@larder/signing/key';
 import type { Settings } from '@larder/substituter/settings/settings';
 import { splitWords } from './derivation/derivation-options.js';
+import { type BuildMachine, parseMachines } from './machines/build-machine.js';
 
 /** A host path that a sandbox shows under a name of its own. */
 export interface SandboxPath {
@@ -16,6 +17,9 @@ export type SandboxMode = 'enabled' | 'relaxed' | 'disabled';
 /** The settings of nix.conf that steer builds, under Nix's names in camel case. Times are in seconds, 0 is no limit. */
 export interface BuildSettings {
   readonly buildUsersGroup: string;
+  /** Other machines that builds may be given to: `builders`. */
+  readonly buildMachines: readonly BuildMachine[];
+  readonly buildersUseSubstitutes: boolean;
   readonly compressBuildLog: boolean;
   readonly cores: number;
   readonly enforceDeterminism: boolean;
@@ -62,7 +66,9 @@ export function readBuildSettings(settings: Settings, defaults: BuildDefaults = 
   const fallback = settings.sourced('fallback');
   const system = read.text('system', defaultSystem());
   return {
+    buildMachines: readMachines(settings, system),
     buildUsersGroup: settings.get('build-users-group'),
+    buildersUseSubstitutes: read.flag('builders-use-substitutes', false),
     compressBuildLog: read.flag('compress-build-log', true),
     cores: read.count('cores', availableParallelism()),
     enforceDeterminism: read.flag('enforce-determinism', true),
@@ -92,6 +98,15 @@ export function readBuildSettings(settings: Settings, defaults: BuildDefaults = 
     systemFeatures: read.words('system-features', defaultFeatures()),
     timeout: read.count('timeout', 0),
   };
+}
+
+function readMachines(settings: Settings, system: string): BuildMachine[] {
+  const { confDir } = settings.directories;
+  const { value, origin } = settings.other('builders') ?? {
+    value: `@${confDir.value}/machines`,
+    origin: confDir.origin,
+  };
+  return parseMachines(value, { system, origin });
 }
 
 /** Nix's older names for these settings. */

@@ -11,6 +11,7 @@ import { BuildFailure } from './build-failure.js';
 import type { BuildContext, BuildMode } from './build-job.js';
 import type { BuildSettings } from './build-settings.js';
 import { readBuilderEnvironment } from './config.js';
+import { RemoteBuilders } from './machines/remote-builders.js';
 import { FifoPool } from './process/fifo-pool.js';
 import type { BuildListener } from './realise/build-event.js';
 import { ForeignCaches } from './realise/foreign-caches.js';
@@ -60,6 +61,7 @@ export class Builder implements AsyncDisposable {
   readonly #knowledge: OutputKnowledge;
   readonly #realisations: RealisationSource | undefined;
   readonly #foreign: readonly BinaryCache[];
+  readonly #remote: RemoteBuilders | undefined;
 
   private constructor(options: BuilderOptions, { set: sources, caches, foreign }: OpenedCaches) {
     const { store, settings, client, signal } = options;
@@ -78,6 +80,10 @@ export class Builder implements AsyncDisposable {
     };
     this.#substituter = sources === undefined ? undefined : this.#createSubstituter(sources);
     this.#knowledge = new OutputKnowledge(store, settings);
+    if (settings.buildMachines.length > 0) {
+      const onNote = (text: string) => options.onEvent({ type: 'note', text });
+      this.#remote = new RemoteBuilders({ store, settings, client, onNote });
+    }
     if (caches.length > 0 && this.#knowledge.enabled) {
       const { trusted, requireSignatures, onEvent } = options;
       const onNote = (text: string) => onEvent({ type: 'note', text });
@@ -162,6 +168,7 @@ export class Builder implements AsyncDisposable {
       realisations: this.#realisations,
       knowledge: this.#knowledge,
       foreign: this.#foreignCaches(),
+      remote: this.#remote,
       mode,
       onEvent: this.#options.onEvent,
       abort: this.#abort,
@@ -182,6 +189,7 @@ export class Builder implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#context.fifos.close();
+    await this.#remote?.[Symbol.asyncDispose]();
     await this.#sources?.close();
     await Promise.all(this.#foreign.map((cache) => cache.close()));
   }

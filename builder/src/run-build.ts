@@ -8,13 +8,11 @@ import { BuildFailure, describeEnd, failureCode } from './build-failure.js';
 import { type BuildContext, type BuildJob, chooseScratchOutputs, type ScratchOutputs } from './build-job.js';
 import { runBuiltin } from './builtin/run-builtin.js';
 import { composeEnvironment, isFixed } from './derivation/build-environment.js';
-import { parsePhase } from './nix-log.js';
 import { BuildRounds } from './output/build-rounds.js';
 import { type OutputLocation, registerOutputs } from './output/register-outputs.js';
-import { BuildLogWriter } from './process/build-log.js';
 import { type BuildUser, takeBuildUser } from './process/build-user.js';
 import { type BuilderEnd, runBuilder } from './process/builder-process.js';
-import { LogLines } from './process/log-lines.js';
+import { logBuild } from './process/log-build.js';
 import { plainCommand, sandboxedCommand } from './process/start-builder.js';
 import { sandboxGid, sandboxUid } from './sandbox/bubblewrap.js';
 import { checkPlatform, usesSandbox } from './sandbox/sandbox-choice.js';
@@ -159,31 +157,9 @@ class Build {
 
   /** Runs the builder with its log written down, and throws what went wrong with the log's end. */
   async #logged(run: (onOutput: (chunk: Buffer) => boolean) => Promise<BuilderEnd>): Promise<void> {
-    const { store, settings } = this.#context;
-    const job = this.#job;
-    const lines = new LogLines(settings.logLines, job.onLogLine, (line) => {
-      const phase = parsePhase(line);
-      if (phase !== undefined) job.onPhase(phase);
-    });
-    const log = settings.keepBuildLog
-      ? await BuildLogWriter.create(store.layout.logDir, job.path, { compress: settings.compressBuildLog })
-      : undefined;
-    let size = 0;
-    let end: BuilderEnd;
-    try {
-      end = await run((chunk) => {
-        size += chunk.length;
-        if (settings.maxBuildLogSize > 0 && size > settings.maxBuildLogSize) return false;
-        lines.write(chunk);
-        log?.write(chunk);
-        return true;
-      });
-    } finally {
-      lines.end();
-      await log?.close();
-    }
+    const { end, tail } = await logBuild(this.#context, this.#job, run);
     const fault = describeEnd(end);
-    if (fault !== undefined) throw this.#failure(end, fault, lines.tail);
+    if (fault !== undefined) throw this.#failure(end, fault, tail);
   }
 
   #failure(end: BuilderEnd, fault: string, tail: readonly string[]): BuildFailure {

@@ -114,22 +114,28 @@ function formatOutput(
   name: string,
   { output, storeDir, maskOutputs }: OutputContext,
 ): string {
+  const { method, hash } = outputFields(output);
+  const path = maskOutputs ? undefined : pathOfOutput(drvName, name, { found: output, storeDir });
+  return `"${path === undefined ? '' : storeDir.format(path)}","${method}","${hash}"`;
+}
+
+/** What an output has beside its path wherever a derivation is written: how its hash is taken, and the hash itself. */
+export function outputFields(output: DerivationOutput): { readonly method: string; readonly hash: string } {
   switch (output.type) {
     case 'input-addressed':
-      return `"${maskOutputs ? '' : storeDir.format(output.path)}","",""`;
+    case 'deferred':
+      return { method: '', hash: '' };
     case 'fixed': {
-      const path = maskOutputs
-        ? ''
-        : storeDir.format(fixedOutputPath(drvName, name, { ca: output.ca, storeDir }));
       const { method, hash } = output.ca;
-      return `"${path}","${METHOD_PREFIXES[method]}${hash.algorithm}","${hash.format('base16', { prefix: false })}"`;
+      return {
+        method: `${METHOD_PREFIXES[method]}${hash.algorithm}`,
+        hash: hash.format('base16', { prefix: false }),
+      };
     }
     case 'floating':
-      return `"","${METHOD_PREFIXES[output.method]}${output.algorithm}",""`;
-    case 'deferred':
-      return '"","",""';
+      return { method: `${METHOD_PREFIXES[output.method]}${output.algorithm}`, hash: '' };
     case 'impure':
-      return `"","${METHOD_PREFIXES[output.method]}${output.algorithm}","impure"`;
+      return { method: `${METHOD_PREFIXES[output.method]}${output.algorithm}`, hash: 'impure' };
   }
 }
 

@@ -25,6 +25,8 @@ export interface OutputLocation {
   readonly locate: (path: StorePath) => string;
   /** The user that everything must belong to. */
   readonly owner: number | undefined;
+  /** Whether another machine made them: then they are not ours to vouch for without a signature. */
+  readonly builtElsewhere?: boolean;
 }
 
 /**
@@ -144,7 +146,11 @@ class OutputRegistration {
     const { derivation } = this.#job;
     const kind = derivation.outputs.get(output.name)!;
     const info = await this.#describe(output, kind);
-    const described: ValidPathInfo = { ...info, deriver: this.#job.path, ultimate: true };
+    const described: ValidPathInfo = {
+      ...info,
+      deriver: this.#job.path,
+      ultimate: this.#location.builtElsewhere !== true,
+    };
     return signPathInfo(described, this.#context.settings.secretKeys, this.#context.store.storeDir);
   }
 

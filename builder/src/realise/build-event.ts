@@ -7,7 +7,13 @@ import type { Plan } from './planner.js';
 /** What happens while paths are realised, for whoever shows it. */
 export type BuildEvent =
   | { readonly type: 'planned'; readonly plan: Plan }
-  | { readonly type: 'build-started'; readonly derivation: StorePath; readonly mode: BuildMode }
+  | {
+      readonly type: 'build-started';
+      readonly derivation: StorePath;
+      readonly mode: BuildMode;
+      /** Another machine that does it. */
+      readonly machine?: string;
+    }
   | { readonly type: 'build-log'; readonly derivation: StorePath; readonly line: string }
   | { readonly type: 'build-phase'; readonly derivation: StorePath; readonly phase: string }
   | { readonly type: 'build-finished'; readonly derivation: StorePath; readonly seconds: number }

@@ -1,14 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StorePath } from '@larder/signing/store-path';
-import { Semaphore } from '@larder/substituter/concurrency';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
 import { BuildFailure } from '../build-failure.js';
 import type { BuildContext, BuildJob, InitialOutput } from '../build-job.js';
+import { type BuildMachine, describeMachines } from '../machines/build-machine.js';
+import type { RemoteMachine } from '../machines/remote-machines.js';
 import { runBuild } from '../run-build.js';
+import { canBuildHere } from '../sandbox/sandbox-choice.js';
+import { BuildSlots, type SlotNeeds } from './build-slots.js';
 import { noteRealisations } from './note-realisations.js';
 import { tryOutputLocks } from './output-locks.js';
 import { runPostBuildHook } from './post-build-hook.js';
 import type { RealisedOutputs, RealiserOptions } from './realiser.js';
+
+/** Another machine, reached. */
+interface RemotePlace {
+  readonly machine: BuildMachine;
+  readonly remote: RemoteMachine;
+}
 
 /** A derivation whose inputs are valid. */
 export type PreparedJob = Pick<BuildJob, 'path' | 'derivation' | 'options' | 'inputs' | 'mode'>;
@@ -21,13 +30,15 @@ const slowestPoll = 1000;
 export class BuildQueue {
   readonly #context: BuildContext;
   readonly #options: RealiserOptions;
-  readonly #slots: Semaphore;
+  readonly #slots: BuildSlots;
   readonly #failures: BuildFailure[] = [];
 
   constructor(context: BuildContext, options: RealiserOptions) {
     this.#context = context;
     this.#options = options;
-    this.#slots = new Semaphore(Math.max(1, context.settings.maxJobs));
+    // Built-in builders run here even where nothing else may.
+    const local = Math.max(1, context.settings.maxJobs);
+    this.#slots = new BuildSlots(local, { machines: options.remote?.slots, signal: options.signal });
   }
 
   /** Builds that failed, in the order they did. */
@@ -39,7 +50,8 @@ export class BuildQueue {
   async run(job: PreparedJob): Promise<RealisedOutputs> {
     const derivation = this.#context.store.storeDir.format(job.path);
     for (let poll = firstPoll, told = false; ; poll = Math.min(poll * 2, slowestPoll)) {
-      const outcome = await this.#slots.run(() => this.#tryBuild(job));
+      const outcome = await this.#tryPlace(job);
+      if (outcome === 'machine-lost') continue;
       if (outcome !== 'locked') return outcome;
       if (!told && poll > 500) {
         told = true;
@@ -58,15 +70,56 @@ export class BuildQueue {
     return runPostBuildHook(this.#context, { derivation, outputs: outputs.values(), onEvent, signal });
   }
 
-  async #tryBuild(job: PreparedJob): Promise<RealisedOutputs | 'locked'> {
+  /** Builds where there is room. */
+  async #tryPlace(job: PreparedJob): Promise<RealisedOutputs | 'locked' | 'machine-lost'> {
+    const slot = await this.#slots.take(this.#needs(job));
+    if (slot === undefined) throw this.#tellFailure(this.#nowhere(job));
+    try {
+      if (slot.machine === undefined) return await this.#tryBuild(job, undefined);
+      const { machine } = slot;
+      const remote = await this.#options.remote!.connect(machine);
+      return remote === undefined ? 'machine-lost' : await this.#tryBuild(job, { machine, remote });
+    } finally {
+      slot.release();
+    }
+  }
+
+  #needs({ derivation, options, mode }: PreparedJob): SlotNeeds {
+    const { settings } = this.#context;
+    if (derivation.builder.startsWith('builtin:')) return { local: true };
+    const any = settings.maxJobs > 0;
+    // Without other machines the build itself says what this one lacks. Only this one has what is compared or replaced.
+    if (this.#options.remote === undefined || mode !== 'build') return { local: any };
+    const local = any && canBuildHere({ derivation, options }, settings);
+    if (local && options.prefersLocalBuild) return { local };
+    return { local, machine: { system: derivation.system, features: options.requiredSystemFeatures } };
+  }
+
+  #nowhere({ path, derivation, options }: PreparedJob): BuildFailure {
+    const { settings, store } = this.#context;
+    const machines = settings.buildMachines;
+    if (machines.length === 0) {
+      const message =
+        "unable to start any build; increase '--max-jobs' or set up remote machines ('--builders')";
+      return new BuildFailure('build-unsupported', message, { derivation: path });
+    }
+    const features = options.requiredSystemFeatures.join(', ');
+    return new BuildFailure(
+      'build-unsupported',
+      `no machine can build '${store.storeDir.format(path)}', which requires '${derivation.system}' with features ` +
+        `{${features}}: ${settings.maxJobs === 0 ? 'this one builds nothing (max-jobs = 0)' : `this one is a '${settings.system}'`}, ` +
+        `and there are ${describeMachines(machines)}`,
+      { derivation: path },
+    );
+  }
+
+  async #tryBuild(
+    job: PreparedJob,
+    place: RemotePlace | undefined,
+  ): Promise<RealisedOutputs | 'locked' | 'machine-lost'> {
     const { signal, knowledge } = this.#options;
     signal.throwIfAborted();
-    const { store, settings } = this.#context;
-    if (settings.maxJobs === 0 && !job.derivation.builder.startsWith('builtin:')) {
-      throw new BuildFailure('build-unsupported', "unable to start any build; increase '--max-jobs'", {
-        derivation: job.path,
-      });
-    }
+    const { store } = this.#context;
     const before = await knowledge.query(job.path, job.derivation);
     const locks = tryOutputLocks(
       [...before].map(([name, { path }]) =>
@@ -81,7 +134,7 @@ export class BuildQueue {
         return new Map([...outputs].map(([name, { path }]) => [name, path!]));
       }
       await this.#deleteInvalid(outputs);
-      return await this.#build(job, outputs);
+      return await this.#build(job, outputs, place);
     } finally {
       for (const lock of locks) lock.release();
     }
@@ -94,20 +147,29 @@ export class BuildQueue {
     }
   }
 
-  async #build(job: PreparedJob, outputs: ReadonlyMap<string, InitialOutput>): Promise<RealisedOutputs> {
+  async #build(
+    job: PreparedJob,
+    outputs: ReadonlyMap<string, InitialOutput>,
+    place: RemotePlace | undefined,
+  ): Promise<RealisedOutputs | 'machine-lost'> {
     const { onEvent, knowledge, signal } = this.#options;
     const { path: derivation, mode } = job;
     const started = performance.now();
-    onEvent({ type: 'build-started', derivation, mode });
+    onEvent({ type: 'build-started', derivation, mode, machine: place?.machine.name });
     try {
-      const built = await runBuild(this.#context, {
+      const whole: BuildJob = {
         ...job,
         outputs,
         onLogLine: (line) => onEvent({ type: 'build-log', derivation, line }),
         onPhase: (phase) => onEvent({ type: 'build-phase', derivation, phase }),
         onNote: (text) => onEvent({ type: 'note', text }),
         signal,
-      });
+      };
+      const built =
+        place === undefined
+          ? await runBuild(this.#context, whole)
+          : await this.#options.remote!.build(this.#context, whole, place);
+      if (built === undefined) return 'machine-lost';
       if (mode === 'build') {
         await noteRealisations(this.#context, knowledge, {
           path: derivation,
@@ -120,10 +182,15 @@ export class BuildQueue {
       return built;
     } catch (error) {
       if (error instanceof BuildFailure && error.code !== 'build-cancelled') {
-        this.#failures.push(error);
-        onEvent({ type: 'build-failed', derivation, error });
+        this.#tellFailure(error);
       }
       throw error;
     }
+  }
+
+  #tellFailure(error: BuildFailure): BuildFailure {
+    this.#failures.push(error);
+    this.#options.onEvent({ type: 'build-failed', derivation: error.derivation, error });
+    return error;
   }
 }

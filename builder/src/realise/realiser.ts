@@ -7,6 +7,7 @@ import { isFixed } from '../derivation/build-environment.js';
 import { DerivationOptions } from '../derivation/derivation-options.js';
 import { mustResolve, requireFeatures } from '../derivation/known-paths.js';
 import { readDerivation } from '../derivation/read-derivation.js';
+import type { RemoteBuilders } from '../machines/remote-builders.js';
 import type { BuildListener } from './build-event.js';
 import { BuildQueue } from './build-queue.js';
 import type { ForeignCaches } from './foreign-caches.js';
@@ -25,6 +26,8 @@ export interface RealiserOptions {
   readonly knowledge: OutputKnowledge;
   /** Absent when no cache is for stores in another directory. */
   readonly foreign?: ForeignCaches;
+  /** Absent when there are no other machines to build on. */
+  readonly remote?: RemoteBuilders;
   /** `check` and `repair` build the targets themselves again. */
   readonly mode: BuildMode;
   readonly onEvent: BuildListener;

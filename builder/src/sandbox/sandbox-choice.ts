@@ -8,12 +8,9 @@ import { isFixed } from '../derivation/build-environment.js';
  * @throws BuildFailure `build-unsupported`
  */
 export function checkPlatform(job: BuildJob, settings: BuildSettings): void {
-  const { system, builder } = job.derivation;
+  if (canBuildHere(job, settings)) return;
+  const { system } = job.derivation;
   const features = job.options.requiredSystemFeatures;
-  const builtin = builder.startsWith('builtin:');
-  const fits = builtin || system === settings.system || settings.extraPlatforms.has(system);
-  const missing = features.filter((feature) => !canProvide(feature, settings));
-  if (fits && missing.length === 0) return;
   const own = [...settings.systemFeatures].sort().join(', ');
   throw new BuildFailure(
     'build-unsupported',
@@ -21,6 +18,17 @@ export function checkPlatform(job: BuildJob, settings: BuildSettings): void {
       `but I am a '${settings.system}' with features {${own}}`,
     { derivation: job.path },
   );
+}
+
+/** Whether this machine's system and features are what a derivation needs. */
+export function canBuildHere(
+  { derivation, options }: Pick<BuildJob, 'derivation' | 'options'>,
+  settings: BuildSettings,
+): boolean {
+  const { system, builder } = derivation;
+  const builtin = builder.startsWith('builtin:');
+  const fits = builtin || system === settings.system || settings.extraPlatforms.has(system);
+  return fits && options.requiredSystemFeatures.every((feature) => canProvide(feature, settings));
 }
 
 function canProvide(feature: string, settings: BuildSettings): boolean {

@@ -2,6 +2,7 @@ import { BuildFailure } from '@larder/builder/build-failure';
 import type { BuildEvent, BuildListener } from '@larder/builder/realise/build-event';
 import { type StoreDir, type StorePath, storePathName } from '@larder/signing/store-path';
 import { formatPlan } from './build-plan.js';
+import { describeStart } from './build-start.js';
 import { TerminalBuildProgress } from './build-terminal.js';
 import { NixLogProgress } from './nix-log-progress.js';
 
@@ -51,7 +52,7 @@ export function describeEvent(event: BuildEvent, storeDir: StoreDir): string[] {
       return formatPlan(event.plan, storeDir);
     case 'build-started': {
       const path = storeDir.format(event.derivation);
-      return [event.mode === 'check' ? `checking outputs of '${path}'...` : `building '${path}'...`];
+      return [describeStart(event, path)];
     }
     case 'build-failed':
       return event.error.message.split('\n');

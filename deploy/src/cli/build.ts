@@ -26,6 +26,7 @@ export interface BuildOptions extends ClientOptions, ExpressionOptions {
   readonly dryRun?: boolean;
   readonly maxJobs?: string;
   readonly cores?: string;
+  readonly builders?: string;
   readonly keepGoing?: boolean;
   readonly keepFailed?: boolean;
   readonly check?: boolean;
@@ -55,6 +56,10 @@ export function createCommand(): Command {
     .option('--dry-run', 'print what would be fetched and built, and do nothing')
     .option('-j, --max-jobs <number>', "builds at a time, or 'auto' for one a processor")
     .option('--cores <number>', 'processors that each build may use, 0 for all')
+    .option(
+      '--builders <machines>',
+      'other machines to build on, as in nix.conf: ssh-ng://USER@HOST SYSTEMS …; …',
+    )
     .option('-k, --keep-going', 'go on with what does not need a failed build')
     .option('-K, --keep-failed', 'leave the directory of a failed build')
     .option('--check', 'build again what is there, and fail if the outputs differ')
@@ -98,6 +103,7 @@ function buildOverrides(options: BuildOptions): [string, string][] {
   const overrides: [string, string][] = (options.option ?? []).map(([name, value]) => [name, value]);
   if (options.maxJobs !== undefined) overrides.push(['max-jobs', options.maxJobs]);
   if (options.cores !== undefined) overrides.push(['cores', options.cores]);
+  if (options.builders !== undefined) overrides.push(['builders', options.builders]);
   if (options.keepGoing === true) overrides.push(['keep-going', 'true']);
   if (options.keepFailed === true) overrides.push(['keep-failed', 'true']);
   return overrides;

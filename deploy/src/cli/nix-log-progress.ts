@@ -14,6 +14,7 @@ import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import type { CopyEvent } from '@larder/substituter/copy/copy-events';
 import { formatPlan } from './build-plan.js';
 import type { BuildProgress } from './build-progress.js';
+import { describeStart } from './build-start.js';
 
 /** Milliseconds between two reports of the bytes of one path. */
 const reportEvery = 100;
@@ -120,17 +121,20 @@ export class NixLogProgress implements BuildProgress {
     this.#report();
   }
 
-  #startBuild({ derivation, mode }: Extract<BuildEvent, { type: 'build-started' }>): void {
+  #startBuild(event: Extract<BuildEvent, { type: 'build-started' }>): void {
+    const { derivation, machine = '' } = event;
     const path = this.#storeDir.format(derivation);
+    // A build whose machine was lost begins again elsewhere.
+    this.#stop(this.#builds, derivation);
     this.#begin();
     this.#builds.set(
       derivation,
       this.#start({
         type: ACTIVITY.build,
-        text: mode === 'check' ? `checking outputs of '${path}'` : `building '${path}'`,
+        text: describeStart(event, path).replace(/\.\.\.$/, ''),
         level: LOG_LEVEL.info,
         // The machine (this one has no name), and two numbers of rounds.
-        fields: [path, '', 1, 1],
+        fields: [path, machine, 1, 1],
       }),
     );
     this.#report();

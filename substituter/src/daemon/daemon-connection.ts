@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { LarderError } from '@larder/signing/errors';
 import type { DaemonChannel, DaemonTransport } from './daemon-channel.js';
-import { protocolError, WireReader, WireWriter } from './wire.js';
+import { protocolError, WireReader, WireWriter, withoutColours } from './wire.js';
 
 const CLIENT_MAGIC = 0x6e697863;
 const DAEMON_MAGIC = 0x6478696f;
@@ -32,11 +32,20 @@ export const OPERATION = {
   queryPathFromHashPart: 29,
   queryValidPaths: 31,
   queryValidDerivers: 33,
+  buildDerivation: 36,
   addSignatures: 37,
   narFromPath: 38,
   addToStoreNar: 39,
   queryDerivationOutputMap: 41,
 } as const;
+
+/** The kind of result that is a line of a build's log. */
+const BUILD_LOG_LINE = 101;
+
+export interface RequestOptions {
+  /** Called with each line that builds print on the way. */
+  readonly onBuildLine?: (line: string) => void;
+}
 
 /** Options of a connection that the daemon applies to its builds. */
 export interface DaemonOptions {
@@ -54,6 +63,7 @@ export class DaemonConnection {
   readonly #options: DaemonOptions;
   #minor = OUR_MINOR;
   #broken = false;
+  #onBuildLine: RequestOptions['onBuildLine'];
 
   private constructor(channel: DaemonChannel, options: DaemonOptions) {
     this.#channel = channel;
@@ -81,8 +91,14 @@ export class DaemonConnection {
     return !this.#broken && !this.#channel.output.destroyed;
   }
 
+  /** The minor version of the protocol that both sides speak. */
+  get minor(): number {
+    return this.#minor;
+  }
+
   /** Sends a request and gives the reader placed at its answer. @throws `daemon-refused` with the daemon's message */
-  async request(request: WireWriter): Promise<WireReader> {
+  async request(request: WireWriter, { onBuildLine }: RequestOptions = {}): Promise<WireReader> {
+    this.#onBuildLine = onBuildLine;
     return this.#guard(async () => {
       await this.#send(request.finish());
       await this.#untilLast();
@@ -207,6 +223,9 @@ export class DaemonConnection {
     try {
       const { signal } = settled;
       await Promise.race([once(output, 'drain', { signal }), once(output, 'close', { signal })]);
+    } catch (error) {
+      // A pipe whose reader has gone breaks before it is seen to close.
+      throw new LarderError('daemon-disconnected', 'the Nix daemon closed the connection', { cause: error });
     } finally {
       // Takes the other listener away.
       settled.abort();
@@ -239,11 +258,19 @@ export class DaemonConnection {
         return;
       case MESSAGE.result:
         await reader.skipNumber();
-        await reader.skipNumber();
-        await this.#skipFields();
+        await this.#passResult(await reader.number());
         return;
       default:
         throw protocolError(`message 0x${message.toString(16)} is unknown`);
+    }
+  }
+
+  /** Of all that tells how far things are, only what builds print is of interest. */
+  async #passResult(type: number): Promise<void> {
+    if (type !== BUILD_LOG_LINE) return this.#skipFields();
+    for (let left = await this.reader.number(); left > 0; left--) {
+      if ((await this.reader.number()) === 0) await this.reader.skipNumber();
+      else this.#onBuildLine?.(await this.reader.string());
     }
   }
 
@@ -266,14 +293,8 @@ export class DaemonConnection {
       await reader.skipNumber();
       traces.push(await reader.string());
     }
-    return new LarderError('daemon-refused', `the Nix daemon: ${plain(message)}`, {
-      fields: { message: plain(message), traces: traces.map(plain) },
+    return new LarderError('daemon-refused', `the Nix daemon: ${withoutColours(message)}`, {
+      fields: { message: withoutColours(message), traces: traces.map(withoutColours) },
     });
   }
-}
-
-/** Daemons colour their messages whatever reads them. */
-function plain(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences start with one
-  return text.replace(/\u001b\[[0-9;]*m/g, '');
 }

@@ -1,10 +1,12 @@
 import { formatContentAddress, parseContentAddress } from '@larder/signing/content-address';
+import type { Derivation } from '@larder/signing/derivation';
 import { LarderError } from '@larder/signing/errors';
 import { parseHash } from '@larder/signing/hash';
 import { ignoringVisitor, NarParser } from '@larder/signing/nar-parser';
 import { type PathInfo, sortByReferences, type ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import type { MachineStore, PackedSource, ReadOptions } from '../store.js';
+import { type DaemonBuildResult, readBuildResult, writeBasicDerivation } from './daemon-build.js';
 import { OPERATION } from './daemon-connection.js';
 import type { DaemonPool } from './daemon-pool.js';
 import { type WireReader, WireWriter } from './wire.js';
@@ -138,6 +140,37 @@ export class DaemonStore implements MachineStore {
     const number = ['build', 'repair', 'check'].indexOf(mode);
     const request = this.#request(OPERATION.buildPaths).strings(derivedPaths).number(number);
     await this.#call(request, (reader) => reader.number());
+  }
+
+  /**
+   * Has the daemon build one derivation that need not be in its store; what the build reads must be. A daemon takes
+   * those whose outputs are named by their inputs only from users it trusts. When `signal` comes, the connection is
+   * closed, which ends the build.
+   * @throws `daemon-refused`, and what a broken connection throws; a failed build is an answer
+   */
+  async buildDerivation(
+    path: StorePath,
+    derivation: Derivation,
+    { onLine, signal }: { readonly onLine: (line: string) => void; readonly signal?: AbortSignal },
+  ): Promise<DaemonBuildResult> {
+    const request = this.#request(OPERATION.buildDerivation).string(this.storeDir.format(path));
+    writeBasicDerivation(request, derivation, this.storeDir);
+    const normally = 0;
+    request.number(normally);
+    return this.#pool.use(async (connection) => {
+      signal?.throwIfAborted();
+      const abort = (): void => connection.close();
+      signal?.addEventListener('abort', abort);
+      try {
+        await connection.request(request, { onBuildLine: onLine });
+        return await connection.read((reader) => readBuildResult(reader, connection.minor));
+      } catch (error) {
+        signal?.throwIfAborted();
+        throw error;
+      } finally {
+        signal?.removeEventListener('abort', abort);
+      }
+    });
   }
 
   openPacked(info: PathInfo, options?: ReadOptions): PackedSource {

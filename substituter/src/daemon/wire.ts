@@ -24,6 +24,13 @@ export class WireWriter {
     return this;
   }
 
+  /** A string whose characters are bytes, as those of derivations. */
+  byteString(text: string): this {
+    this.number(text.length);
+    this.#parts.push(Buffer.from(text, 'latin1'), ZEROS.subarray(0, paddingOf(text.length)));
+    return this;
+  }
+
   strings(texts: Iterable<string>): this {
     const list = [...texts];
     this.number(list.length);
@@ -116,4 +123,10 @@ export function protocolError(what: string): LarderError<'daemon-protocol'> {
     'daemon-protocol',
     `the Nix daemon does not speak its protocol as expected: ${what}`,
   );
+}
+
+/** Daemons colour their messages whatever reads them. */
+export function withoutColours(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences start with one
+  return text.replace(/\u001b\[[0-9;]*m/g, '');
 }

@@ -3,6 +3,7 @@ import type { BuildEvent, BuildListener } from '@larder/builder/realise/build-ev
 import type { StoreDir } from '@larder/signing/store-path';
 import { formatPlan, planAsNix } from '../build-plan.js';
 import { type BuildProgress, shortName } from '../build-progress.js';
+import { describeStart } from '../build-start.js';
 import { TerminalBuildProgress } from '../build-terminal.js';
 import { NixLogProgress } from '../nix-log-progress.js';
 import { LEVEL, showError } from './messages.js';
@@ -74,11 +75,7 @@ export class BuildMessages {
         for (const line of formatPlan(event.plan, this.#storeDir)) session.say(line);
         return;
       case 'build-started':
-        session.say(
-          event.mode === 'check'
-            ? `checking outputs of '${format(event.derivation)}'...`
-            : `building '${format(event.derivation)}'...`,
-        );
+        session.say(describeStart(event, format(event.derivation)));
         return;
       case 'build-log':
         if (session.arguments.buildOutput) session.say(this.#logLine(event), LEVEL.error);
