@@ -1,22 +1,27 @@
 import { parseCacheInfo } from '@larder/signing/cache-info';
+import { isCompression } from '@larder/signing/compression';
 import { formatContentAddress } from '@larder/signing/content-address';
-import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
+import { formatNarInfo, type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
 import { StoreDir, storePathHashPart, storePathName } from '@larder/signing/store-path';
+import type { Transaction } from 'kysely';
 import { type Cache, isCacheName } from './caches/cache.js';
 import { parseCacheSettings } from './caches/cache-settings.js';
 import { leaseOf } from './collect/withdraw.js';
+import type { Schema } from './database/schema.js';
 import { recountUsage } from './database/tables/cache-usage.js';
 import { insertNameParts } from './database/tables/name-parts.js';
-import { claimNars, insertNar } from './database/tables/nars.js';
+import { upsertNarFile } from './database/tables/nar-files.js';
+import { claimNars, insertNar, narCompression, queryNar } from './database/tables/nars.js';
 import { insertReferences } from './database/tables/path-references.js';
 import { deleteDanglingPaths, insertPath } from './database/tables/paths.js';
 import { Leases } from './leases/leases.js';
 import { parsePinFile } from './pins/pin-file.js';
 import { Pins } from './pins/pins.js';
 import { bareHash } from './publish/narinfo-text.js';
+import { isNarFileName } from './publish/stock-publisher.js';
 import type { Foundation } from './start.js';
-import { narUrlPath, objectKeys, pinPrefix } from './storage/object-key.js';
-import { readObject } from './storage/storage.js';
+import { narPath, narUrlPath, objectKeys, pinPrefix } from './storage/object-key.js';
+import { type ObjectStorage, readObject } from './storage/storage.js';
 
 /** What a reindex found in one cache. */
 export interface Reindexed {
@@ -73,6 +78,8 @@ async function restoreCache(
     storeDir: new StoreDir(storeDir),
     retiredKeys: settings?.publicKeys ?? [],
     options: settings?.options,
+    // Two keys of one name cannot both be trusted by a client: ours must not be called as the one that signed what is there.
+    foreignKeyNames: settings === undefined ? await listKeyNames(storage, name) : [],
   });
   if (cache.publicKeys.length > cache.signingKeys.length)
     logger.warn(
@@ -82,7 +89,23 @@ async function restoreCache(
   return cache;
 }
 
-async function reindexCache(foundation: Foundation, cache: Cache): Promise<Reindexed> {
+/** Narinfos that are looked into for the names of keys: a cache has few keys, and each signed many paths. */
+const SAMPLE = 200;
+
+/** The names of the keys that signed a cache which another tool made. */
+async function listKeyNames(storage: ObjectStorage, cache: string): Promise<string[]> {
+  const names = new Set<string>();
+  let seen = 0;
+  for await (const { key } of storage.list(`${cache}/`)) {
+    if (!/^[^/]+\/[^/]+\.narinfo$/.test(key)) continue;
+    const text = (await readObject(storage, key))?.toString() ?? '';
+    for (const [, name = ''] of text.matchAll(/^Sig: ([^:\n]+):/gm)) names.add(name);
+    if (++seen >= SAMPLE) break;
+  }
+  return [...names];
+}
+
+export async function reindexCache(foundation: Foundation, cache: Cache): Promise<Reindexed> {
   const { storage, database } = foundation;
   const leases = new Leases(database);
   const nars = await listNars(foundation, cache);
@@ -127,12 +150,11 @@ async function restorePins({ storage, database, logger }: Foundation, cache: Cac
   }
 }
 
-/** The sizes of the NARs in the bucket, by NarHash. */
+/** The sizes of the NARs in the bucket, by where they are in the cache. */
 async function listNars({ storage }: Foundation, cache: Cache): Promise<Map<string, number>> {
   const nars = new Map<string, number>();
   for await (const { key, size } of storage.list(`${cache.name}/nar/`)) {
-    const narHash = /\/nar\/([0-9a-z]{52})\.nar\.zst$/.exec(key)?.[1];
-    if (narHash !== undefined) nars.set(narHash, size);
+    nars.set(key.slice(cache.name.length + 1), size);
   }
   return nars;
 }
@@ -141,6 +163,8 @@ interface FoundPath {
   readonly info: NarInfo;
   readonly text: string;
   readonly fileSize: number;
+  /** Where its NAR is, when another tool put it there. */
+  readonly file: string | null;
 }
 
 interface Examined {
@@ -156,13 +180,53 @@ function examine(cache: Cache, { key, text, nars }: Examined): FoundPath | { rea
   } catch (error) {
     return { why: error instanceof Error ? error.message : String(error) };
   }
-  const narHash = bareHash(info.narHash);
-  const fileSize = nars.get(narHash);
+  const isOwn = info.url === narUrlPath(bareHash(info.narHash));
+  const fileSize = nars.get(info.url);
   if (key !== objectKeys.narInfo(cache.name, storePathHashPart(info.storePath)))
     return { why: `it is about ${info.storePath}` };
-  if (info.url !== narUrlPath(narHash)) return { why: `its URL '${info.url}' is not one of Larder's` };
+  if (!isOwn && !isAdoptable(info)) return { why: `its URL '${info.url}' is not of the form nar/<file>` };
+  if (!isCompression(info.compression)) return { why: `its compression '${info.compression}' is not known` };
   if (fileSize === undefined) return { why: `its NAR ${info.url} is not there` };
-  return { info, text, fileSize };
+  if (info.fileSize !== undefined && info.fileSize !== fileSize)
+    return { why: `its NAR ${info.url} has ${fileSize} bytes, not ${info.fileSize}` };
+  return { info, text: sorted(text, info, cache), fileSize, file: isOwn ? null : info.url };
+}
+
+/** Whether a NAR can stay where another tool put it: as stock Nix does, whatever it is called. */
+function isAdoptable({ url }: NarInfo): boolean {
+  return url.startsWith('nar/') && isNarFileName(url.slice('nar/'.length));
+}
+
+/** A narinfo as it was found, unless it begins otherwise than Nix's do, which readers of many go by. */
+function sorted(text: string, info: NarInfo, { storeDir }: Cache): string {
+  return text.startsWith('StorePath: ') ? text : formatNarInfo(info, storeDir);
+}
+
+/** Records where a path's NAR is; gives the narinfo to serve, which differs where the same NAR is here in another form. */
+async function recordNar(
+  db: Transaction<Schema>,
+  cache: Cache,
+  { info, text, fileSize, file }: FoundPath,
+): Promise<string> {
+  const narHash = bareHash(info.narHash);
+  const isNew = await insertNar(db, {
+    cache_id: cache.id,
+    nar_hash: narHash,
+    nar_size: info.narSize,
+    file_hash: info.fileHash === undefined ? '' : bareHash(info.fileHash),
+    file_size: fileSize,
+    created_at: Date.now(),
+    expires_at: null,
+    file,
+    compression: file === null ? null : info.compression,
+  });
+  if (file !== null)
+    await upsertNarFile(db, { cache_id: cache.id, file_name: file.slice('nar/'.length), nar_hash: narHash });
+  const kept = isNew ? undefined : await queryNar(db, cache.id, narHash);
+  if (kept === undefined || kept.file === file) return text;
+  const { fileHash: _, ...rest } = info;
+  const place = { url: narPath(kept), compression: narCompression(kept), fileSize: kept.file_size };
+  return formatNarInfo({ ...rest, ...place }, cache.storeDir);
 }
 
 async function record({ database }: Foundation, cache: Cache, paths: readonly FoundPath[]): Promise<number> {
@@ -174,17 +238,10 @@ async function record({ database }: Foundation, cache: Cache, paths: readonly Fo
   );
   return database.write.transaction().execute(async (db) => {
     let added = 0;
-    for (const { info, text, fileSize } of paths) {
+    for (const path of paths) {
+      const { info } = path;
       const hashPart = storePathHashPart(info.storePath);
-      await insertNar(db, {
-        cache_id: cache.id,
-        nar_hash: bareHash(info.narHash),
-        nar_size: info.narSize,
-        file_hash: info.fileHash === undefined ? '' : bareHash(info.fileHash),
-        file_size: fileSize,
-        created_at: Date.now(),
-        expires_at: null,
-      });
+      const narinfo = await recordNar(db, cache, path);
       const isNew = await insertPath(db, {
         cache_id: cache.id,
         hash_part: hashPart,
@@ -193,7 +250,7 @@ async function record({ database }: Foundation, cache: Cache, paths: readonly Fo
         nar_size: info.narSize,
         deriver: info.deriver ?? null,
         ca: info.ca === undefined ? null : formatContentAddress(info.ca),
-        narinfo: text,
+        narinfo,
         created_at: Date.now(),
         pushed_at: Date.now(),
         last_used_at: Date.now(),

@@ -251,6 +251,7 @@ function assemble(
     oidc,
     audit: new AuditLog(database),
     nars,
+    narReader: reader,
     narInfos,
     publisher,
     stock: new StockPublisher({ database, nars, publisher, logger }),

@@ -47,14 +47,8 @@ export async function* readRange(
   options: ReadRangeOptions,
 ): AsyncGenerator<Uint8Array> {
   const { table, offset, length, signal } = options;
-  if (offset < 0 || length < 0 || offset + length > table.size) {
-    throw new LarderError(
-      'range-outside',
-      `bytes ${offset} to ${offset + length} were asked for, of ${table.size} that there are`,
-    );
-  }
+  const span = locateFrames(table, offset, length);
   if (length === 0) return;
-  const span = frameSpan(table, offset, length);
   const compressed = fetchRange(span.compressedOffset, span.compressedSize);
   let at = span.offset;
   for await (const chunk of decompress(compressed, 'zstd', { signal, maxSize: span.size })) {
@@ -67,15 +61,22 @@ export async function* readRange(
     throw codecMalformed('zstd', 'its frames are not as its seek table says');
 }
 
-interface FrameSpan {
+/** Frames, as one piece: where they are in the file, and of the content. */
+export interface FrameSpan {
   readonly compressedOffset: number;
   readonly compressedSize: number;
   readonly offset: number;
   readonly size: number;
 }
 
-/** The frames that hold a range, as one piece. */
-function frameSpan({ frames }: SeekTable, offset: number, length: number): FrameSpan {
+/** The frames that hold a range. @throws `range-outside` for what the content does not have */
+export function locateFrames({ frames, size }: SeekTable, offset: number, length: number): FrameSpan {
+  if (offset < 0 || length < 0 || offset + length > size)
+    throw new LarderError(
+      'range-outside',
+      `bytes ${offset} to ${offset + length} were asked for, of ${size} that there are`,
+    );
+  if (length === 0) return { compressedOffset: 0, compressedSize: 0, offset, size: 0 };
   const first = frames[findFrame(frames, offset)]!;
   const last = frames[findFrame(frames, offset + length - 1)]!;
   const { compressedOffset } = first;

@@ -36,6 +36,8 @@ export interface NewCache {
   /** Keys whose secret half is lost, but which published paths are signed with. */
   readonly retiredKeys?: readonly PublicKey[];
   readonly options?: CacheOptions | undefined;
+  /** Names that keys of others have, which signed what is there already. */
+  readonly foreignKeyNames?: readonly string[];
 }
 
 export interface CacheDirectoryOptions {
@@ -113,8 +115,9 @@ export class CacheDirectory {
   async create(options: NewCache): Promise<Cache> {
     const name = checkCacheName(options.name);
     const escrowed = await this.#escrowedKeys(name);
-    const keys =
-      escrowed.length > 0 ? escrowed : [SecretKey.generate(freeKeyName(name, options.retiredKeys ?? []))];
+    const { retiredKeys = [], foreignKeyNames = [] } = options;
+    const taken = [...retiredKeys.map((key) => key.name), ...foreignKeyNames];
+    const keys = escrowed.length > 0 ? escrowed : [SecretKey.generate(freeKeyName(name, taken))];
     for (const key of keys)
       await writePrivateFile(join(this.#keyDirectory, name, key.name), `${key.format()}\n`);
     const now = Date.now();
@@ -174,7 +177,13 @@ export class CacheDirectory {
    */
   async addKey(cache: Cache, name?: string): Promise<Cache> {
     const taken = cache.publicKeys;
-    const key = SecretKey.generate(name ?? freeKeyName(cache.name, taken));
+    const key = SecretKey.generate(
+      name ??
+        freeKeyName(
+          cache.name,
+          taken.map((each) => each.name),
+        ),
+    );
     if (/[/\0]/.test(key.name) || key.name.startsWith('.'))
       throw new ServerError(
         'request-malformed',
@@ -286,8 +295,8 @@ export class CacheDirectory {
 }
 
 /** `<cache>-1`, or the next number that no other key has. */
-function freeKeyName(cache: string, keys: readonly PublicKey[]): string {
-  const taken = new Set(keys.map((key) => key.name));
+function freeKeyName(cache: string, names: readonly string[]): string {
+  const taken = new Set(names);
   let number = 1;
   while (taken.has(`${cache}-${number}`)) number++;
   return `${cache}-${number}`;

@@ -6,11 +6,11 @@ import type { Database } from '../database/database.js';
 import { isPostgres } from '../database/dialect.js';
 import type { Schema } from '../database/schema.js';
 import { addUsage } from '../database/tables/cache-usage.js';
-import { queryExpiredNars } from '../database/tables/nars.js';
+import { type NarRow, queryExpiredNars } from '../database/tables/nars.js';
 import { deleteWithdrawnPaths } from '../database/tables/withdrawn-paths.js';
 import { transact } from '../database/transaction.js';
 import type { Leases } from '../leases/leases.js';
-import { objectKeys } from '../storage/object-key.js';
+import { narKey } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 
 export interface ExpiredNarsOptions {
@@ -65,7 +65,7 @@ async function deleteNars(
   try {
     if (gone.length > 0)
       await storage.delete(
-        gone.map((nar) => objectKeys.nar(cache.name, nar.nar_hash)),
+        gone.map((nar) => narKey(cache.name, nar)),
         { signal: AbortSignal.timeout(leases.times.duration / 2) },
       );
     await lease.release();
@@ -80,11 +80,11 @@ async function removeNars(
   db: Transaction<Schema>,
   cache: Cache,
   { narHashes, now }: { readonly narHashes: readonly string[]; readonly now: number },
-): Promise<readonly { readonly nar_hash: string; readonly file_size: number }[]> {
+): Promise<readonly Pick<NarRow, 'nar_hash' | 'file_size' | 'file'>[]> {
   if (narHashes.length === 0) return [];
   const select = db
     .selectFrom('nars')
-    .select(['nar_hash', 'file_size'])
+    .select(['nar_hash', 'file_size', 'file'])
     .where('cache_id', '=', cache.id)
     .where('nar_hash', 'in', narHashes)
     .where('expires_at', '<', now)

@@ -8,6 +8,7 @@ import { upstream } from './migrations/005-upstream.js';
 import { tokenIssuers } from './migrations/010-token-issuers.js';
 import { web } from './migrations/020-web.js';
 import { deltas } from './migrations/030-deltas.js';
+import { adoptedNars } from './migrations/040-adopted-nars.js';
 import type { Schema } from './schema.js';
 
 /** Brings the tables up to date. Several replicas may do so at once: Kysely's migrator holds a lock. */
@@ -24,6 +25,7 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '004-life-cycle': lifeCycle(dialect),
         '005-upstream': upstream(),
         '030-deltas': deltas(),
+        '040-adopted-nars': adoptedNars(),
         '010-token-issuers': tokenIssuers(),
         '020-web': web(dialect),
       }),

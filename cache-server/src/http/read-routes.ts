@@ -3,7 +3,7 @@ import { API_HEADER } from '@larder/signing/download';
 import type { Grant } from '../auth/access.js';
 import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
-import { objectKeys } from '../storage/object-key.js';
+import { narKey, objectKeys } from '../storage/object-key.js';
 import { directUrl } from './direct-reads.js';
 import { pullNar } from './pull-nar.js';
 import type { CacheRoute, RouteContext } from './route.js';
@@ -89,7 +89,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       async handle(context, grant) {
         const file = parameter(context, 'file');
         const narHash = new RegExp(`^(${HASH}{52})\\.nar\\.zst$`).exec(file)?.[1];
-        if (narHash === undefined) return uploadedNar(context, grant, file);
+        if (narHash === undefined) return namedNar(context, grant, file);
         const etag = `"${narHash}"`;
         const headers = {
           'Content-Type': 'application/x-nix-nar',
@@ -112,7 +112,7 @@ export function readRoutes(services: Services): CacheRoute[] {
           pulled === 'stored'
             ? await sendObject(storage, key, { incoming, outgoing, headers, etag })
             : undefined;
-        return stored ?? uploadedNar(context, grant, file);
+        return stored ?? namedNar(context, grant, file);
       },
     },
     {
@@ -182,12 +182,25 @@ export function readRoutes(services: Services): CacheRoute[] {
     return (await nars.find(cache, narHash)) !== undefined;
   }
 
-  /** Before it sends a NAR, stock Nix asks whether one of that name is here: it is, in another form. */
-  async function uploadedNar(context: RouteContext, grant: Grant, file: string): Promise<Response> {
-    const isQuestion = context.env.incoming.method === 'HEAD';
-    if (isQuestion && (await nars.findUploaded(grant.cache, file)) !== undefined)
-      return new Response(null, { status: 200 });
-    return absent(context);
+  /**
+   * A NAR by another name: where stock Nix put it, whose cache was taken over. And before it sends a NAR, stock Nix asks
+   * whether one of that name is here: it is, in another form.
+   */
+  async function namedNar(context: RouteContext, grant: Grant, file: string): Promise<Response> {
+    const row = await nars.findUploaded(grant.cache, file);
+    if (row === undefined) return absent(context);
+    const { incoming, outgoing } = context.env;
+    const key = narKey(grant.cache.name, row);
+    if (row.file !== `nar/${file}`)
+      return incoming.method === 'HEAD' ? new Response(null, { status: 200 }) : absent(context);
+    const elsewhere = incoming.method === 'HEAD' ? undefined : await directUrl(services, grant.cache, key);
+    if (elsewhere !== undefined) return context.body(null, 302, elsewhere);
+    const headers = {
+      'Content-Type': 'application/x-nix-nar',
+      'Cache-Control': `${cacheControl(grant, IMMUTABLE_AGE)}, immutable`,
+    };
+    const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag: `"${file}"` });
+    return sent ?? absent(context);
   }
 }
 

@@ -85,6 +85,14 @@ export function serveRoutes(services: Services): CacheRoute[] {
     );
   }
 
+  /** The NarHash of what a link calls `../nar/…`. */
+  async function findArchive({ cache }: Grant, archive: string): Promise<string | undefined> {
+    const file = archive.split('/').at(-1) ?? '';
+    const narHash = new RegExp(`^(${NIX32}{52})\\.nar\\.zst$`).exec(file)?.[1];
+    if (narHash !== undefined && (await nars.find(cache, narHash)) !== undefined) return narHash;
+    return (await nars.findUploaded(cache, file))?.nar_hash;
+  }
+
   const about = {
     summary: 'Read a file out of a path, or list a directory of it',
     details: 'Takes one range. Symlinks are redirects: within the path, or to another path of the cache.',
@@ -106,11 +114,15 @@ export function serveRoutes(services: Services): CacheRoute[] {
         answers: { 200: { what: 'An ELF file', type: 'application/octet-stream' } },
       },
       async handle(context, grant) {
-        const key = objectKeys.debugInfo(grant.cache.name, context.req.param('buildId') ?? '');
-        const link = await readObject(storage, key);
+        const buildId = context.req.param('buildId') ?? '';
+        // Nix writes it under the name that the file has below lib/debug/.build-id.
+        const [own, stock] = [buildId, `${buildId}.debug`].map((name) =>
+          objectKeys.debugInfo(grant.cache.name, name),
+        ) as [string, string];
+        const link = (await readObject(storage, stock)) ?? (await readObject(storage, own));
         if (link === undefined) throw absent(context);
         const { archive, member } = JSON.parse(link.toString()) as { archive: string; member: string };
-        const narHash = new RegExp(`(${NIX32}{52})\\.nar`).exec(archive)?.[1];
+        const narHash = await findArchive(grant, archive);
         const path = member.split('/').filter((name) => name !== '');
         const found = narHash === undefined ? undefined : await files.find(grant.cache, narHash, path);
         if (narHash === undefined || found?.type !== 'regular') throw absent(context);

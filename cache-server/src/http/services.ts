@@ -8,6 +8,7 @@ import type { Withdrawal } from '../collect/withdraw.js';
 import type { ServerConfig } from '../config.js';
 import type { Database } from '../database/database.js';
 import type { DeltaStore } from '../deltas/delta-store.js';
+import type { NarReader } from '../nars/nar-reader.js';
 import type { NarStore } from '../nars/nar-store.js';
 import type { Metrics } from '../observe/metrics.js';
 import type { Traces } from '../observe/traces.js';
@@ -35,6 +36,7 @@ export interface Services {
   readonly oidc: Oidc;
   readonly audit: AuditLog;
   readonly nars: NarStore;
+  readonly narReader: NarReader;
   readonly narInfos: NarInfoCache;
   readonly publisher: Publisher;
   readonly stock: StockPublisher;

@@ -1,11 +1,9 @@
 import { type NarListing, parseNarListing } from '@larder/signing/nar-listing';
-import { makeSeekTable, type SeekTable } from '@larder/signing/seek-table';
-import { type FetchRange, fetchSeekTable, readRange } from '@larder/signing/seekable-zstd';
 import type { Cache } from '../caches/cache.js';
 import type { NarRow } from '../database/tables/nars.js';
-import { ServerError } from '../errors.js';
-import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
+import { readNarRange } from './nar-ranges.js';
+import type { NarReader } from './nar-reader.js';
 import type { NarStore } from './nar-store.js';
 
 /** Trees that are kept: whoever browses one asks for it again at once. */
@@ -22,15 +20,21 @@ export interface FoundSymlink {
 
 export type FoundEntry = Exclude<NarListing, { readonly type: 'symlink' }> | FoundSymlink;
 
+export interface NarFilesOptions {
+  readonly nars: NarStore;
+  readonly storage: ObjectStorage;
+  readonly narReader: NarReader;
+}
+
 /** Files inside of stored NARs, read without the rest: through the listing and the seek table. */
 export class NarFiles {
   readonly #nars: NarStore;
-  readonly #storage: ObjectStorage;
+  readonly #source: { readonly storage: ObjectStorage; readonly reader: NarReader };
   readonly #listings = new Map<string, Promise<NarListing | undefined>>();
 
-  constructor({ nars, storage }: { readonly nars: NarStore; readonly storage: ObjectStorage }) {
+  constructor({ nars, storage, narReader: reader }: NarFilesOptions) {
     this.#nars = nars;
-    this.#storage = storage;
+    this.#source = { storage, reader };
   }
 
   /** What is at a path, up to the first symlink on the way; `undefined` when there is nothing. */
@@ -49,14 +53,12 @@ export class NarFiles {
   }
 
   /** Bytes of the NAR itself; only the frames that hold them are read. */
-  async *read(
+  read(
     cache: Cache,
     nar: NarRow,
     range: { readonly offset: number; readonly length: number },
-  ): AsyncGenerator<Uint8Array> {
-    const fetchRange = this.#fetcher(objectKeys.nar(cache.name, nar.nar_hash));
-    const table = (await fetchSeekTable(fetchRange, nar.file_size)) ?? singleFrame(nar);
-    yield* readRange(fetchRange, { table, ...range });
+  ): AsyncIterable<Uint8Array> {
+    return readNarRange(this.#source, { cache: cache.name, nar }, range);
   }
 
   #listing(cache: Cache, narHash: string): Promise<NarListing | undefined> {
@@ -75,18 +77,4 @@ export class NarFiles {
     }
     return listing;
   }
-
-  #fetcher(key: string): FetchRange {
-    const storage = this.#storage;
-    return async function* fetchRange(offset, length) {
-      await using object = await storage.get(key, { range: { start: offset, end: offset + length - 1 } });
-      if (object === undefined) throw new ServerError('not-found', `there is no ${key}`);
-      yield* object.body;
-    };
-  }
-}
-
-/** A NAR for which frames were too dear has one. */
-function singleFrame(nar: NarRow): SeekTable {
-  return makeSeekTable([{ compressedSize: nar.file_size, size: nar.nar_size, checksum: undefined }]);
 }

@@ -43,6 +43,11 @@ export type NarJobs = {
     readonly params: ReadParams & { readonly wanted: readonly string[] };
     readonly result: readonly string[];
   };
+  /** Stored NAR, or frames of it, in; some of its bytes out. */
+  readonly slice: {
+    readonly params: ReadParams & { readonly skip: number; readonly length: number };
+    readonly result: undefined;
+  };
   /** Stored NAR in; undefined when the method wants a plain file and it is none. */
   readonly contentHash: {
     readonly params: ReadParams & { readonly request: ContentHashRequest };
@@ -118,6 +123,26 @@ async function contentHash(
   return hasher.finish()?.bytes;
 }
 
+async function slice(
+  { skip, length, ...params }: NarJobs['slice']['params'],
+  context: JobContext,
+): Promise<undefined> {
+  const end = skip + length;
+  let at = 0;
+  for await (const chunk of plainNar(params, context)) {
+    const from = Math.max(0, skip - at);
+    const to = Math.min(chunk.length, end - at);
+    at += chunk.length;
+    if (from < to) await context.write(chunk.subarray(from, to));
+    if (at >= end) return;
+    await context.breathe();
+  }
+  throw new LarderError(
+    'codec-truncated',
+    `the stored NAR ends at byte ${at}, before the ${end} it should have`,
+  );
+}
+
 function plainNar({ compression, maxSize }: ReadParams, context: JobContext): AsyncIterable<Uint8Array> {
   return decompress(context.input, compression, { maxSize, lend: true, signal: context.signal });
 }
@@ -128,4 +153,4 @@ function finish(survey: NarSurvey): SurveyResult {
   return { ...rest, narHash: narHash.bytes };
 }
 
-serveJobs<NarJobs>({ ingest, survey, references, contentHash });
+serveJobs<NarJobs>({ ingest, survey, references, slice, contentHash });

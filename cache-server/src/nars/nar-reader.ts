@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Compression } from '@larder/signing/compression';
 import { Hash } from '@larder/signing/hash';
 import { WorkerPool } from '@larder/signing/worker-pool';
@@ -51,13 +52,16 @@ export interface NarReaderOptions {
 /** Reads whole NARs in worker threads. */
 export class NarReader implements AsyncDisposable {
   readonly #pool: WorkerPool<NarJobs>;
+  /** Of their own, so that readers of files wait for no upload, and no upload for slow readers. */
+  readonly #slices: WorkerPool<NarJobs>;
   readonly #level: number;
   readonly #maxSize: number;
 
   constructor(options: NarReaderOptions) {
-    this.#pool = new WorkerPool<NarJobs>(new URL('./nar-jobs.js', import.meta.url), {
-      size: options.workers,
-    });
+    const jobs = new URL('./nar-jobs.js', import.meta.url);
+    const size = options.workers ?? availableParallelism();
+    this.#pool = new WorkerPool<NarJobs>(jobs, { size });
+    this.#slices = new WorkerPool<NarJobs>(jobs, { size: Math.ceil(size / 2) });
     this.#level = options.level;
     this.#maxSize = options.maxSize;
   }
@@ -81,27 +85,44 @@ export class NarReader implements AsyncDisposable {
   }
 
   /** Reads a stored NAR again. */
-  async survey(stored: AsyncIterable<Uint8Array>): Promise<NarReading> {
-    return readSurvey(await this.#pool.run('survey', this.#storedParams, { input: stored }).result);
+  async survey(stored: AsyncIterable<Uint8Array>, compression: Compression): Promise<NarReading> {
+    return readSurvey(await this.#pool.run('survey', storedParams(compression), { input: stored }).result);
   }
 
   /** Those of `wanted` that occur in a stored NAR. */
   async findHashParts(
     stored: AsyncIterable<Uint8Array>,
-    wanted: readonly string[],
+    { compression, wanted }: { readonly compression: Compression; readonly wanted: readonly string[] },
   ): Promise<ReadonlySet<string>> {
-    const params = { ...this.#storedParams, wanted };
+    const params = { ...storedParams(compression), wanted };
     return new Set(await this.#pool.run('references', params, { input: stored }).result);
   }
 
   /** `undefined` when the method wants a plain file and the NAR is none. */
   async computeContentHash(
     stored: AsyncIterable<Uint8Array>,
-    request: ContentHashRequest,
+    { compression, ...request }: ContentHashRequest & { readonly compression: Compression },
   ): Promise<Hash | undefined> {
-    const params = { ...this.#storedParams, request };
+    const params = { ...storedParams(compression), request };
     const bytes = await this.#pool.run('contentHash', params, { input: stored }).result;
     return bytes === undefined ? undefined : new Hash(request.algorithm, bytes);
+  }
+
+  /**
+   * Bytes of a stored NAR: `length` of them behind the first `skip`. Whoever stops reading ends it.
+   * @param stored the NAR, or frames of it, which unpack to `maxSize` bytes at most
+   */
+  slice(
+    stored: AsyncIterable<Uint8Array>,
+    params: {
+      readonly compression: Compression;
+      readonly skip: number;
+      readonly length: number;
+      readonly maxSize: number;
+    },
+  ): AsyncIterable<Uint8Array> {
+    // As many at once as are asked for: a slow reader of one must not keep others waiting.
+    return this.#slices.run('slice', params, { input: stored, nested: true }).output;
   }
 
   /** Jobs that threads have, and those that wait for one. */
@@ -109,13 +130,13 @@ export class NarReader implements AsyncDisposable {
     return this.#pool.load;
   }
 
-  get #storedParams(): { readonly compression: Compression; readonly maxSize: number } {
-    return { compression: 'zstd', maxSize: Number.MAX_SAFE_INTEGER };
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pool.close();
+    await Promise.all([this.#pool.close(), this.#slices.close()]);
   }
+}
+
+function storedParams(compression: Compression): { compression: Compression; maxSize: number } {
+  return { compression, maxSize: Number.MAX_SAFE_INTEGER };
 }
 
 function readSurvey({ narHash, narSize, hashParts, listing }: SurveyResult): NarReading {

@@ -8,12 +8,12 @@ import type { Database } from '../database/database.js';
 import { addUsage, queryUsage } from '../database/tables/cache-usage.js';
 import { insertNarFacts, type NarFactsRow, queryNarFacts } from '../database/tables/nar-facts.js';
 import { queryNarFile, upsertNarFile } from '../database/tables/nar-files.js';
-import { insertNar, type NarRow, prolongNar, queryNar } from '../database/tables/nars.js';
+import { insertNar, type NarRow, narCompression, prolongNar, queryNar } from '../database/tables/nars.js';
 import { transact } from '../database/transaction.js';
 import { ServerError } from '../errors.js';
 import type { Lease, Leases } from '../leases/leases.js';
 import { Limiter } from '../limiter.js';
-import { objectKeys } from '../storage/object-key.js';
+import { narKey, objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage, StagedObject } from '../storage/storage.js';
 import type { ContentFacts, ContentHashRequest } from './content-facts.js';
 import { unpackHashParts } from './hash-parts.js';
@@ -35,6 +35,8 @@ export interface NarUpload {
   readonly onStored?: (chunk: Uint8Array) => Promise<void>;
   readonly signal?: AbortSignal;
 }
+
+type ReadNar<T> = (body: AsyncIterable<Uint8Array>, compression: Compression) => Promise<T>;
 
 type OnReceived = (cache: Cache, nar: IngestedNar) => void;
 
@@ -173,6 +175,8 @@ export class NarStore {
       file_size: nar.fileSize,
       created_at: Date.now(),
       expires_at: expiresAt,
+      file: null,
+      compression: null,
     };
     await this.#record(row, { nar, lease, expiresAt, fileName: upload.fileName });
     lease.settled();
@@ -226,12 +230,17 @@ export class NarStore {
     let kept: Promise<NarFactsRow | undefined> | undefined;
     let reading: Promise<NarReading> | undefined;
     const recall = () => (kept ??= queryNarFacts(this.#database.read, cache.id, narHash));
-    const reread = () => (reading ??= this.#reread(cache, narHash, (body) => this.#reader.survey(body)));
+    const reread = () =>
+      (reading ??= this.#reread(cache, narHash, (body, compression) =>
+        this.#reader.survey(body, compression),
+      ));
     return {
       findHashParts: async (wanted) => {
         const packed = (await recall())?.hash_parts ?? (await reread()).hashParts;
         if (packed !== undefined) return intersect(unpackHashParts(packed), wanted);
-        return this.#reread(cache, narHash, (body) => this.#reader.findHashParts(body, wanted));
+        return this.#reread(cache, narHash, (body, compression) =>
+          this.#reader.findHashParts(body, { compression, wanted }),
+        );
       },
       listing: async () => {
         const row = await recall();
@@ -239,19 +248,19 @@ export class NarStore {
         return row.listing === null ? undefined : (await decompress(row.listing)).toString('utf8');
       },
       computeContentHash: (request: ContentHashRequest) =>
-        this.#reread(cache, narHash, (body) => this.#reader.computeContentHash(body, request)),
+        this.#reread(cache, narHash, (body, compression) =>
+          this.#reader.computeContentHash(body, { compression, ...request }),
+        ),
     };
   }
 
-  async #reread<T>(
-    cache: Cache,
-    narHash: string,
-    read: (body: AsyncIterable<Uint8Array>) => Promise<T>,
-  ): Promise<T> {
-    return this.#rereading.run(() => this.#rereadNow(objectKeys.nar(cache.name, narHash), read));
+  async #reread<T>(cache: Cache, narHash: string, read: ReadNar<T>): Promise<T> {
+    return this.#rereading.run(() => this.#rereadNow(cache, narHash, read));
   }
 
-  async #rereadNow<T>(key: string, read: (body: AsyncIterable<Uint8Array>) => Promise<T>): Promise<T> {
+  async #rereadNow<T>(cache: Cache, narHash: string, read: ReadNar<T>): Promise<T> {
+    const row = (await this.find(cache, narHash)) ?? { nar_hash: narHash, file: null, compression: null };
+    const key = narKey(cache.name, row);
     await using stored = await this.#storage.get(key);
     if (stored === undefined)
       throw new ServerError(
@@ -259,7 +268,7 @@ export class NarStore {
         `${key} is recorded but not in the storage; run 'larder admin reindex'`,
       );
     // Awaited here: the object is closed on leaving.
-    return await read(stored.body);
+    return await read(stored.body, narCompression(row));
   }
 }
 

@@ -5,8 +5,8 @@ import { parseSignature } from '@larder/signing/signature';
 import type { StoreDir } from '@larder/signing/store-path';
 import { signPathInfo } from '@larder/signing/trust';
 import type { Cache } from '../caches/cache.js';
-import type { NarRow } from '../database/tables/nars.js';
-import { narUrlPath } from '../storage/object-key.js';
+import { type NarRow, narCompression } from '../database/tables/nars.js';
+import { narPath } from '../storage/object-key.js';
 import type { PathDraft } from './draft.js';
 
 /**
@@ -17,9 +17,10 @@ export function composeNarInfo(cache: Cache, draft: PathDraft, nar: NarRow): str
   const info: NarInfo = {
     ...draft,
     signatures: withoutForgeries(cache, draft),
-    url: narUrlPath(nar.nar_hash),
-    compression: 'zstd',
-    fileHash: parseHash(nar.file_hash, 'sha256'),
+    url: narPath(nar),
+    compression: narCompression(nar),
+    // Of a NAR that was taken over, nobody may have said.
+    ...(nar.file_hash === '' ? {} : { fileHash: parseHash(nar.file_hash, 'sha256') }),
     fileSize: nar.file_size,
   };
   return formatNarInfo(signPathInfo(info, cache.signingKeys, cache.storeDir), cache.storeDir);

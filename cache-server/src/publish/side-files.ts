@@ -9,8 +9,9 @@ import {
   upsertDebugLink,
 } from '../database/tables/debug-links.js';
 import { queryNarFile } from '../database/tables/nar-files.js';
+import { queryNar } from '../database/tables/nars.js';
 import { ServerError } from '../errors.js';
-import { narUrlPath, objectKeys } from '../storage/object-key.js';
+import { narPath, narUrlPath, objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 
 const debugInfo = z.object({ archive: z.string(), member: z.string() });
@@ -57,7 +58,9 @@ export class SideFiles {
   }
 
   async #writeLink(cache: Cache, link: DebugLinkRow, narHash: string): Promise<void> {
-    const text = JSON.stringify({ archive: `../${narUrlPath(narHash)}`, member: link.member });
+    const nar = await queryNar(this.#database.read, cache.id, narHash);
+    const archive = nar === undefined ? narUrlPath(narHash) : narPath(nar);
+    const text = JSON.stringify({ archive: `../${archive}`, member: link.member });
     await this.#storage.put(objectKeys.debugInfo(cache.name, link.build_id), Buffer.from(text), {
       contentType: 'application/json',
     });

@@ -41,6 +41,22 @@ export function pinPrefix(cache: string): string {
   return `${cache}/larder-pins/`;
 }
 
+/** What of a NAR's row says where it is. */
+export interface KeptNar {
+  readonly nar_hash: string;
+  readonly file: string | null;
+}
+
+/** Where a NAR is kept, relative to its cache: by its NarHash, or where another tool put it whose cache was taken over. */
+export function narPath({ nar_hash, file }: KeptNar): string {
+  return file ?? narUrlPath(nar_hash);
+}
+
+/** The key of a NAR that is kept. */
+export function narKey(cache: string, nar: KeptNar): string {
+  return `${cache}/${narPath(nar)}`;
+}
+
 /** Where a narinfo's URL points, relative to the cache; `narHash` is nix32 without a prefix. */
 export function narUrlPath(narHash: string): string {
   return `nar/${narHash}.nar.zst`;

@@ -78,6 +78,8 @@ async function contract(t: TestContext, options: DatabaseOptions): Promise<void>
       file_size: 5,
       created_at: 2 ** 41,
       expires_at: null,
+      file: null,
+      compression: null,
     };
     await insertNar(write, nar);
     await insertNar(write, { ...nar, nar_size: 1 });

@@ -13,6 +13,7 @@ async function published(server: TestServer) {
 }
 
 test('narinfos and NARs answer GET, HEAD, conditions and ranges', async (t) => {
+  const said = t.mock.method(console, 'error', () => undefined);
   await using server = await TestServer.start();
   const path = await published(server);
   const narInfoPath = `/main/${path.hashPart}.narinfo`;
@@ -48,6 +49,7 @@ test('narinfos and NARs answer GET, HEAD, conditions and ranges', async (t) => {
       assert.equal((await head.arrayBuffer()).byteLength, 0);
       await get.arrayBuffer();
     }
+    assert.equal(said.mock.callCount(), 0, 'nothing tried to answer twice');
   });
 
   await t.test('what the client has is not sent again', async () => {

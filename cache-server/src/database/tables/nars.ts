@@ -1,8 +1,9 @@
-import type { Kysely, Selectable } from 'kysely';
+import { type Compression, parseCompression } from '@larder/signing/compression';
+import type { Generated, Insertable, Kysely, Selectable } from 'kysely';
 import { inBatches } from '../batches.js';
 import type { Schema } from '../schema.js';
 
-/** NARs that were verified and are in the storage, under `nar/<nar_hash>.nar.zst`. */
+/** NARs that are in the storage: verified, under `nar/<nar_hash>.nar.zst`, or as another tool left them. */
 export interface NarsTable {
   cache_id: number;
   nar_hash: string;
@@ -14,9 +15,18 @@ export interface NarsTable {
   created_at: number;
   /** When it may be deleted; null while a path has it. */
   expires_at: number | null;
+  /** Where it is instead, relative to the cache: `nar/<file hash>.nar.xz`; null for our own place and form. */
+  file: Generated<string | null>;
+  /** How it is compressed there. */
+  compression: Generated<string | null>;
 }
 
 export type NarRow = Selectable<NarsTable>;
+
+/** How a NAR is compressed where it is kept. */
+export function narCompression({ compression }: Pick<NarRow, 'compression'>): Compression {
+  return compression === null ? 'zstd' : parseCompression(compression);
+}
 
 export async function queryNar(
   db: Kysely<Schema>,
@@ -52,7 +62,7 @@ export async function queryNars(
  * Records a stored NAR. Another upload of it may have come first: the row that stays is as good.
  * @returns whether it was new
  */
-export async function insertNar(db: Kysely<Schema>, nar: NarRow): Promise<boolean> {
+export async function insertNar(db: Kysely<Schema>, nar: Insertable<NarsTable>): Promise<boolean> {
   const inserted = await db
     .insertInto('nars')
     .values(nar)
