@@ -8,7 +8,8 @@ const gatheringTime = 15;
 type State = 'waiting' | 'received' | 'committed';
 
 interface Entry {
-  readonly info: PathInfo;
+  /** As planned, then of what was received: another source may have another build of the path. */
+  info: PathInfo;
   /** Position in the plan, which has references first. */
   readonly rank: number;
   /** How many paths of the plan it refers to that are not committed. */
@@ -44,9 +45,10 @@ export class CommitQueue {
     }
   }
 
-  /** The path's contents are in; it is committed when its references are. */
+  /** The path's contents are in, and this is what they are; it is committed when the references planned for it are. */
   noteReceived(info: PathInfo): void {
     const entry = this.#entries.get(info.storePath)!;
+    entry.info = info;
     entry.state = 'received';
     if (entry.blockers === 0) this.#makeReady(entry);
     this.#start();

@@ -130,9 +130,14 @@ export class Transfer {
       if (!(reception instanceof Error)) this.#note(found, reception);
       else if (!this.#signal.aborted && !mayComeAlone(reception)) this.#fail(reception);
     }
-    // Alone, as an archive, and if need be from elsewhere.
+    // Alone, as an archive, and if need be from elsewhere. All of them are waited for, also after a failure: what comes in
+    // when the copy is over would neither be committed nor cleared away.
     const again = batch.filter((_, index) => mayComeAlone(receptions[index]));
-    await Promise.all(again.map(({ info, source }) => this.#transfer({ info, source })));
+    await Promise.all(
+      again.map(({ info, source }) =>
+        this.#transfer({ info, source }).catch((error: unknown) => this.#fail(error)),
+      ),
+    );
   }
 
   /** A path that was busy before, once nothing else is left to begin. */
@@ -151,12 +156,26 @@ export class Transfer {
       } catch (error) {
         if (this.#signal.aborted || !isSourceFault(error)) throw error;
         bad.add(found.source);
-        const other = await this.#options.findElsewhere(found.info.storePath, bad).catch(() => undefined);
+        const other = await this.#findElsewhere(planned, bad);
         if (other === undefined) throw error;
         const { storePath: path } = found.info;
         this.#options.onEvent?.({ type: 'retried', path, source: other.source.uri, error: error as Error });
         found = other;
       }
+    }
+  }
+
+  /**
+   * Another source of the path. It may have another build of it, which is as good if it is trusted, unless that needs
+   * what nobody planned to bring.
+   */
+  async #findElsewhere(planned: FoundPath, bad: Set<PathSource>): Promise<FoundPath | undefined> {
+    const { storePath, references } = planned.info;
+    const planning = new Set(references);
+    for (;;) {
+      const other = await this.#options.findElsewhere(storePath, bad).catch(() => undefined);
+      if (other === undefined || other.info.references.every((path) => planning.has(path))) return other;
+      bad.add(other.source);
     }
   }
 

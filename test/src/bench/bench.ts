@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { Nix } from '../oracle/nix.js';
 import { benchRebuild } from '../rebuild/rebuild-bench.js';
+import { benchDeltas } from './delta.js';
 import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
 import { formatTable, meetsAims, type Row, writeReport } from './report.js';
@@ -24,6 +25,7 @@ const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>>
   evaluate: benchEvaluation,
   memory: benchMemory,
   slow: benchSlowLink,
+  delta: benchDeltas,
   rebuild: benchRebuild,
 };
 

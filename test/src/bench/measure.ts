@@ -9,6 +9,8 @@ export interface ProcessCost {
   readonly seconds: number;
   /** Peak resident memory in MB. */
   readonly memory: number;
+  /** Seconds of CPU, all threads together. */
+  readonly cpu: number;
 }
 
 export interface Command {
@@ -24,20 +26,29 @@ export async function measure({ command, args, env }: Command): Promise<ProcessC
   const started = performance.now();
   const result = await tryProgram(
     componentCommand('load', 'time'),
-    ['--format', '%M', '--output', file, command, ...args],
+    ['--format', '%M %U %S', '--output', file, command, ...args],
     { env },
   );
   const seconds = (performance.now() - started) / 1000;
   if (result.status !== 0) {
     throw new LarderError('program-failed', `${command} ${args.join(' ').slice(0, 200)}:\n${result.stderr}`);
   }
-  return { seconds, memory: Number(await readFile(file, 'utf8')) / 1024 };
+  const [memory = 0, user = 0, system = 0] = (await readFile(file, 'utf8')).split(' ').map(Number);
+  return { seconds, memory: memory / 1024, cpu: user + system };
 }
 
 /** The peak resident memory of a running process so far, in MB. */
 export async function peakMemory(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024;
+}
+
+/** Seconds of CPU that a running process has used so far, all its threads together. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+  // Behind the name in parentheses, which may hold anything, the times are fields 12 and 13, in hundredths.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** The middle of the values. */

@@ -13,6 +13,8 @@ export interface SlowLink extends AsyncDisposable {
   readonly url: string;
   /** Bytes that came from the server so far. */
   readonly received: number;
+  /** Bytes that went to it. */
+  readonly sent: number;
   /** Connections that were made. */
   readonly connections: number;
 }
@@ -53,6 +55,9 @@ export async function startSlowLink(port: number, options: SlowLinkOptions): Pro
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get received() {
       return down.carried;
+    },
+    get sent() {
+      return up.carried;
     },
     get connections() {
       return connections;

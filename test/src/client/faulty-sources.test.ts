@@ -116,6 +116,24 @@ describe('a cache that goes wrong', () => {
     assert.deepEqual(left, ['.links']);
   });
 
+  test('that speaks of a build that is gone is left for one that has another, which is recorded as what it is', async () => {
+    const gone = `sha256:${'0'.repeat(52)}`;
+    await using stale = await startFaultyCache(cache, (request, response, body) => {
+      if (isNar(request.url)) response.writeHead(404).end();
+      else if (request.url?.endsWith('.narinfo') === true)
+        response.end(body!.toString().replace(/^NarHash: .*$/m, `NarHash: ${gone}`));
+      else return false;
+      return true;
+    });
+    await using good = await startFaultyCache(cache, () => false);
+    await fetchFrom(stale.url, good.url);
+    const store = await client.openStore(scratch.join(`store-${stores}`));
+    const { narHash } = (await store.queryPathInfo(path))!;
+    const actual = await client.context.work.hashPath(store.realPath(path));
+    await store.close();
+    assert.equal(narHash.toString(), actual.narHash.toString());
+  });
+
   test('that lost the archive is left for the next', async () => {
     await using bad = await startFaultyCache(cache, (request, response) => {
       if (!isNar(request.url)) return false;

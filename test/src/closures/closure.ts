@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatBase32 } from '@larder/signing/base32';
@@ -21,6 +22,8 @@ export interface ClosureOptions {
   readonly paths?: number;
   /** How many bytes of contents, all paths together. Default 200 kB. */
   readonly bytes?: number;
+  /** Gives the same closure other store hashes, as when the lowest of it was built anew: nothing else differs. */
+  readonly rebuild?: string;
 }
 
 /**
@@ -31,7 +34,7 @@ export async function makeClosure(
   directory: string,
   options: ClosureOptions,
 ): Promise<readonly ClosureObject[]> {
-  const { seed, paths = 12, bytes = 200_000 } = options;
+  const { seed, paths = 12, bytes = 200_000, rebuild = '' } = options;
   const random = new SeededRandom(seed);
   const sizes = spreadSizes({ random, paths, bytes });
   const objects: ClosureObject[] = [];
@@ -39,7 +42,7 @@ export async function makeClosure(
   for (const [index, size] of sizes.entries()) {
     const last = index === sizes.length - 1;
     const references = last ? [...unreferenced] : pickReferences(random, objects);
-    const object = makeObject({ random, index, directory, references });
+    const object = makeObject({ random, index, directory, references, rebuild });
     await writeTree({ object, random, size });
     for (const reference of references) unreferenced.delete(reference);
     unreferenced.add(object.storePath);
@@ -84,11 +87,14 @@ interface ObjectPlan {
   readonly index: number;
   readonly directory: string;
   readonly references: readonly StorePath[];
+  readonly rebuild: string;
 }
 
-function makeObject({ random, index, directory, references }: ObjectPlan): ClosureObject {
+function makeObject({ random, index, directory, references, rebuild }: ObjectPlan): ClosureObject {
   const name = `package-${index}-1.${random.below(20)}`;
-  const storePath = parseStorePath(`${formatBase32(random.bytes(20))}-${name}`);
+  const hash = random.bytes(20);
+  const storeHash = rebuild === '' ? hash : createHash('sha1').update(rebuild).update(hash).digest();
+  const storePath = parseStorePath(`${formatBase32(storeHash)}-${name}`);
   const self = random.fraction() < 0.5 ? [storePath] : [];
   return {
     storePath,

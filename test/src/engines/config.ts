@@ -75,3 +75,8 @@ export function rebuildKills(): number {
 export function faultRounds(): number {
   return Number(process.env.LARDER_FAULT_ROUNDS || 2);
 }
+
+/** `LARDER_CHAOS_COPIES`: how many copies are tried from caches that go wrong at random. */
+export function chaosCopies(): number {
+  return Number(process.env.LARDER_CHAOS_COPIES || 25);
+}
