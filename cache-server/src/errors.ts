@@ -34,6 +34,7 @@ export type ServerErrorCode =
   | 'pin-name-malformed'
   | 'pin-path-missing'
   | 'path-kept'
+  | 'delta-refused'
   | 'quota-exceeded'
   | 'upstream-failed'
   | 'collection-running'

@@ -153,6 +153,16 @@ export function deltaPath(base: string, narHash: string): string {
   return `delta/${base}/${narHash}.zst`;
 }
 
+/** Answer to a `PUT` of {@link deltaPath}: whether the delta is kept, and offered from now on. */
+export interface StoredDelta {
+  readonly kept: boolean;
+}
+
+/** @throws `upload-malformed` */
+export function parseStoredDelta(value: unknown): boolean {
+  return asObject(value, 'the answer').kept === true;
+}
+
 /** @throws `upload-malformed` */
 export function parseDeltasRequest(value: unknown): DeltasRequest {
   const wanted = batch(asArray(asObject(value, 'the request').wanted, 'wanted'), 'wanted');

@@ -9,6 +9,7 @@ export type NarJobs = {
   readonly restoreMany: { readonly params: RestoreManyParams; readonly result: RestoreManyResult };
   readonly dump: { readonly params: DumpParams; readonly result: DumpResult };
   readonly hash: { readonly params: HashParams; readonly result: HashResult };
+  readonly makeDelta: { readonly params: DeltaParams; readonly result: Uint8Array };
   readonly compressFrame: { readonly params: FrameParams; readonly result: FrameResult };
 };
 
@@ -26,6 +27,8 @@ export interface VerifyParams extends ExpectedNar {
   readonly listing: boolean;
   readonly maxSize: number | undefined;
   readonly windowLogMax: number | undefined;
+  /** The input is a delta to the archive of what is here; then `output` is not `same`. */
+  readonly base: string | undefined;
 }
 
 export interface HashResult {
@@ -98,6 +101,12 @@ export interface DumpParams extends HashParams {
 export interface DumpResult extends HashResult {
   readonly fileHash: Uint8Array;
   readonly fileSize: number;
+}
+
+/** Paths on disk: the delta is from the archive of one to that of the other. */
+export interface DeltaParams {
+  readonly base: string;
+  readonly path: string;
 }
 
 export interface FrameParams {

@@ -4,13 +4,14 @@ import { formatBase32 } from './base32.js';
 import { compress, decompress } from './codec.js';
 import { codecTooLarge, type StepCodec } from './codec-step.js';
 import { ZstdDecoder } from './codec-zstd.js';
-import { DeltaDecoder } from './delta.js';
+import { DeltaDecoder, makeDelta } from './delta.js';
 import { LarderError } from './errors.js';
 import { makeSeekable } from './make-seekable.js';
 import { NarLister } from './nar-listing.js';
 import { ignoringVisitor, NarParser, type NarVisitor } from './nar-parser.js';
 import { NarRestorer } from './nar-restore.js';
 import type {
+  DeltaParams,
   DumpParams,
   DumpResult,
   ExpectedNar,
@@ -36,20 +37,21 @@ import { type JobContext, serveJobs } from './worker-jobs.js';
 import { imageError } from './worker-protocol.js';
 
 /** The module of nar-work's threads. Everything in it may keep its thread busy; nothing else imports it. */
-serveJobs<NarJobs>({ verify, restore, restoreMany, dump, hash, compressFrame: doFrame });
+serveJobs<NarJobs>({ verify, restore, restoreMany, dump, hash, makeDelta: doDelta, compressFrame: doFrame });
 
 async function verify(params: VerifyParams, context: JobContext): Promise<VerifyResult> {
-  const { compression, windowLogMax, level, narSize, maxSize = narSize, output } = params;
+  const { compression, windowLogMax, level, narSize, maxSize = narSize, output, base } = params;
   const file = new Digest();
   const stored = new Digest();
   const seekable = compression === 'zstd' && output === 'same' ? new SeekableCheck() : undefined;
   const lister = params.listing ? new NarLister() : undefined;
   const nar = new NarDigest(params.candidates, lister ?? ignoringVisitor);
-  const input = tap(context.input, (chunk) => {
+  const packed = tap(context.input, (chunk) => {
     file.update(chunk);
     seekable?.write(chunk);
     return output === 'same' ? context.write(chunk) : undefined;
   });
+  const input = base === undefined ? packed : applyDelta(packed, base, maxSize);
   const onContent = (chunk: Uint8Array): void => {
     nar.write(chunk);
     context.progress(chunk.length);
@@ -234,6 +236,12 @@ async function hash({ path, candidates }: HashParams, context: JobContext): Prom
   const nar = new PathDigest(candidates);
   for await (const _ of dumpChunks(path, nar, context));
   return nar.finish();
+}
+
+async function doDelta({ base, path }: DeltaParams, context: JobContext): Promise<Uint8Array> {
+  const delta = makeDelta(readArchive(base), readArchive(path));
+  context.transfer(delta.buffer as ArrayBuffer);
+  return delta;
 }
 
 async function doFrame({ content, level }: FrameParams, context: JobContext): Promise<FrameResult> {

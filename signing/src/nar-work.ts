@@ -34,6 +34,8 @@ export interface VerifyNarOptions extends ExpectedNarOptions {
   readonly listing?: boolean;
   /** Bytes uncompressed at most, when `narSize` is not known. */
   readonly maxSize?: number;
+  /** The source is a delta (see delta) to the archive of what is at this path; `compression` is `none` then. */
+  readonly base?: string;
 }
 
 /** Hash and size of an archive, and which of the candidates occur in it, sorted. */
@@ -138,11 +140,11 @@ export class NarWork {
    */
   verifyNar(source: AsyncIterable<Uint8Array>, options: VerifyNarOptions): NarStream<VerifiedNar> {
     const { narHash, candidates = [], output = 'none', listing = false, signal, onBytes, ...rest } = options;
-    const { compression, narSize, level, maxSize, windowLogMax } = rest;
+    const { compression, narSize, level, maxSize, windowLogMax, base } = rest;
     const job = this.#pool.run(
       'verify',
       {
-        ...{ compression, narSize, level, maxSize, windowLogMax, output, listing },
+        ...{ compression, narSize, level, maxSize, windowLogMax, output, listing, base },
         candidates: [...candidates],
         narHash: narHash?.bytes,
       },
@@ -229,6 +231,14 @@ export class NarWork {
       { signal, onProgress: onBytes },
     );
     return summary(await job.result);
+  }
+
+  /**
+   * The delta (see delta) from the archive of what is at `base` to that of what is at `path`, both below MAX_DELTA_NAR.
+   * Takes `deltaMemory` meanwhile: not for many at a time. Fails as `dumpNar` does.
+   */
+  makeDelta(base: string, path: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#pool.run('makeDelta', { base, path }, { signal }).result;
   }
 
   /** Compresses any stream to seekable zstd, its frames on all cores. */

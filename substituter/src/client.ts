@@ -44,7 +44,6 @@ export function createClient(settings: Settings, options: ClientOptions = {}): C
 async function openNarInfoCache(settings: Settings): Promise<NarInfoCache | undefined> {
   const positiveTtl = settings.get('narinfo-cache-positive-ttl');
   const negativeTtl = settings.get('narinfo-cache-negative-ttl');
-  if (positiveTtl === 0 && negativeTtl === 0) return undefined;
   const { NarInfoCache } = await import('./binary-cache/narinfo-cache.js');
   return NarInfoCache.open(settings.directories.narInfoCache.value, { positiveTtl, negativeTtl });
 }

@@ -12,6 +12,7 @@ import {
   isCacheUri,
   type OpenContext,
   openCacheFiles,
+  remembers,
   openMachineStore,
 } from './open-store.js';
 import { CachePublisher } from './publish/cache-publisher.js';
@@ -86,6 +87,7 @@ async function openCachePublisher(
     secretKeys,
     writeListing: flagParameter(uri, 'write-nar-listing') ?? false,
     queries: queriesAtOnce,
+    remembered: remembers(uri, context) ? await context.narInfoCache?.open() : undefined,
   });
 }
 

@@ -62,8 +62,8 @@ export async function openCache(uri: CacheUri, context: OpenContext): Promise<Bi
 }
 
 /** Directories answer sooner than a database would: as Nix, what they say is kept only if that is asked for. */
-function remembers(uri: CacheUri, { narInfoCache }: OpenContext): boolean {
-  return uri.kind === 'http' || (uri.kind === 'file' && narInfoCache?.files === true);
+export function remembers(uri: CacheUri, { narInfoCache }: OpenContext): boolean {
+  return uri.kind === 'http' || uri.kind === 's3' || (uri.kind === 'file' && narInfoCache?.files === true);
 }
 
 /** The store directory whose paths a cache is asked for. */

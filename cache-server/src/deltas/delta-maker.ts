@@ -1,4 +1,5 @@
 import { deltaMemory, MAX_DELTA_NAR } from '@larder/signing/delta';
+import { parseHash } from '@larder/signing/hash';
 import { WorkerPool } from '@larder/signing/worker-pool';
 import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
@@ -18,6 +19,13 @@ export interface DeltaMakerOptions {
 export interface DeltaSide {
   readonly narHash: string;
   readonly narSize: number;
+}
+
+/** A delta from outside, with what it claims to be between. */
+export interface ForeignDelta {
+  readonly base: DeltaSide;
+  readonly next: DeltaSide;
+  readonly delta: Uint8Array;
 }
 
 /** Bytes a second that a thread gets through, roughly: to tell how long the queue is. */
@@ -57,7 +65,31 @@ export class DeltaMaker implements AsyncDisposable {
   }
 
   /** The delta; `undefined` when a NAR is not in the storage. */
-  async make(cache: string, base: DeltaSide, next: DeltaSide): Promise<Uint8Array | undefined> {
+  make(cache: string, base: DeltaSide, next: DeltaSide): Promise<Uint8Array | undefined> {
+    return this.#inTurn(base, next, async () => {
+      const { storage } = this.#options;
+      await using stored = await storage.get(objectKeys.nar(cache, base.narHash));
+      await using wanted = await storage.get(objectKeys.nar(cache, next.narHash));
+      if (stored === undefined || wanted === undefined) return undefined;
+      const params = { baseSize: base.narSize, newSize: next.narSize };
+      const input = concatenate(stored.body, wanted.body);
+      return await this.#pool.run('make', params, { input }).result;
+    });
+  }
+
+  /** Whether a delta that somebody else made is what it should be. */
+  check(cache: string, { base, next, delta }: ForeignDelta): Promise<boolean> {
+    return this.#inTurn(base, next, async () => {
+      await using stored = await this.#options.storage.get(objectKeys.nar(cache, base.narHash));
+      if (stored === undefined) return false;
+      const narHash = parseHash(`sha256:${next.narHash}`).bytes;
+      const params = { baseSize: base.narSize, newSize: next.narSize, delta, narHash };
+      return await this.#pool.run('check', params, { input: stored.body }).result;
+    });
+  }
+
+  /** Runs `work` when there is a thread and memory for it. */
+  async #inTurn<T>(base: DeltaSide, next: DeltaSide, work: () => Promise<T>): Promise<T> {
     const memory = deltaMemory(base.narSize, next.narSize);
     const bytes = base.narSize + next.narSize;
     this.#bytes += bytes;
@@ -66,23 +98,13 @@ export class DeltaMaker implements AsyncDisposable {
       this.#advance();
     });
     try {
-      return await this.#run(cache, base, next);
+      return await work();
     } finally {
       this.#bytes -= bytes;
       this.#memory -= memory;
       this.#running--;
       this.#advance();
     }
-  }
-
-  async #run(cache: string, base: DeltaSide, next: DeltaSide): Promise<Uint8Array | undefined> {
-    const { storage } = this.#options;
-    await using stored = await storage.get(objectKeys.nar(cache, base.narHash));
-    await using wanted = await storage.get(objectKeys.nar(cache, next.narHash));
-    if (stored === undefined || wanted === undefined) return undefined;
-    const params = { baseSize: base.narSize, newSize: next.narSize };
-    const input = concatenate(stored.body, wanted.body);
-    return await this.#pool.run('make', params, { input }).result;
   }
 
   #advance(): void {

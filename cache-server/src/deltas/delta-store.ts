@@ -10,6 +10,7 @@ import {
   upsertDelta,
 } from '../database/tables/deltas.js';
 import { type NarRow, queryNars } from '../database/tables/nars.js';
+import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 import type { DeltaMaker } from './delta-maker.js';
@@ -31,6 +32,12 @@ const SMALLEST = 512;
 const LONGEST_BACKLOG = 60;
 
 const DAY = 86_400_000;
+
+/** A delta's name: of what it is to, and of what it gives. Hashes are nix32 without a prefix. */
+export interface DeltaName {
+  readonly base: string;
+  readonly narHash: string;
+}
 
 interface Pair {
   readonly base: NarRow;
@@ -86,6 +93,23 @@ export class DeltaStore {
     return (await this.#make(cache, pair))?.size ?? undefined;
   }
 
+  /**
+   * Takes a delta that a publisher made, once it proved to be right; false for one that saves too little to be kept.
+   * @throws `not-found` for archives that are not there, `delta-refused`
+   */
+  async accept(cache: Cache, { base, narHash }: DeltaName, delta: Uint8Array): Promise<boolean> {
+    const { database, maker } = this.#options;
+    const nars = await queryNars(database.read, cache.id, [base, narHash]);
+    const pair = { base: nars.get(base), next: nars.get(narHash) };
+    if (!isPair(pair))
+      throw new ServerError('not-found', `there is no NAR sha256:${nars.has(base) ? narHash : base}`);
+    if (!this.#accepts(pair))
+      throw new ServerError('delta-refused', 'no deltas are kept between NARs as large as these');
+    if (!(await maker.check(cache.name, { base: side(pair.base), next: side(pair.next), delta })))
+      throw new ServerError('delta-refused', `this is no delta from sha256:${base} to sha256:${narHash}`);
+    return (await this.#keep(cache, pair, delta)).size !== null;
+  }
+
   #begin(cache: Cache, next: NarRow, { known, bases, nars }: BeginOptions): DeltaOffer | undefined {
     if (this.#options.maker.backlog > LONGEST_BACKLOG) return undefined;
     const tried = new Set(known.map(({ base_hash }) => base_hash));
@@ -107,7 +131,7 @@ export class DeltaStore {
     const key = objectKeys.delta(cache.name, pair.base.nar_hash, pair.next.nar_hash);
     let making = this.#making.get(key);
     if (making === undefined) {
-      making = this.#makeNow(cache, key, pair)
+      making = this.#makeNow(cache, pair)
         .catch((error: unknown) => {
           this.#options.logger.warn({ err: error, key }, 'cannot make a delta');
           return undefined;
@@ -118,10 +142,14 @@ export class DeltaStore {
     return making;
   }
 
-  async #makeNow(cache: Cache, key: string, { base, next }: Pair): Promise<DeltaRow | undefined> {
-    const { database, storage, maker } = this.#options;
-    const delta = await maker.make(cache.name, side(base), side(next));
-    if (delta === undefined) return undefined;
+  async #makeNow(cache: Cache, { base, next }: Pair): Promise<DeltaRow | undefined> {
+    const delta = await this.#options.maker.make(cache.name, side(base), side(next));
+    return delta === undefined ? undefined : this.#keep(cache, { base, next }, delta);
+  }
+
+  async #keep(cache: Cache, { base, next }: Pair, delta: Uint8Array): Promise<DeltaRow> {
+    const { database, storage } = this.#options;
+    const key = objectKeys.delta(cache.name, base.nar_hash, next.nar_hash);
     const isWorth = delta.length <= next.file_size * WORTH;
     if (isWorth) await storage.put(key, delta, { contentType: 'application/zstd' });
     const now = Date.now();

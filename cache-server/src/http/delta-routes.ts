@@ -5,16 +5,18 @@ import {
   type DeltasResponse,
   parseArchivesRequest,
   parseDeltasRequest,
+  type StoredDelta,
 } from '@larder/signing/download';
 import type { Cache } from '../caches/cache.js';
 import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
+import { collectBody } from './body.js';
 import { readJson } from './json.js';
 import { NIX32 } from './path-parameters.js';
 import type { CacheRoute } from './route.js';
 import { sendObject, sendStream } from './send.js';
 import type { Services } from './services.js';
-import { archivesRequest, deltasRequest, deltasResponse } from './wire-schemas.js';
+import { archivesRequest, deltasRequest, deltasResponse, storedDelta } from './wire-schemas.js';
 
 /** How long an answer of many waits for one delta, in milliseconds: then the archive goes instead. */
 const PATIENCE = 10_000;
@@ -75,6 +77,28 @@ export function deltaRoutes(services: Services): CacheRoute[] {
               });
         if (sent === undefined) throw new ServerError('not-found', `there is no ${context.req.path}`);
         return sent;
+      },
+    },
+    {
+      method: 'PUT',
+      path: `/:cache/delta/:base{${NIX32}{52}}/:file{${NIX32}{52}\\.zst}`,
+      access: ['push'],
+      about: {
+        summary: 'Send a delta between two NARs that are there',
+        details: 'It is applied and checked before it is kept. One that saves too little is not kept.',
+        group: 'publishing',
+        body: { type: 'application/zstd' },
+        answers: { 200: { what: 'Whether it is kept', json: storedDelta } },
+      },
+      async handle(context, { cache }) {
+        if (deltas === undefined) throw new ServerError('delta-refused', 'this server keeps no deltas');
+        const base = context.req.param('base') ?? '';
+        const narHash = (context.req.param('file') ?? '').slice(0, -'.zst'.length);
+        const body = { limit: config.deltas.max_nar, idle: config.timeouts.idle };
+        const delta = await collectBody(context.env.incoming, body);
+        return context.json({
+          kept: await deltas.accept(cache, { base, narHash }, delta),
+        } satisfies StoredDelta);
       },
     },
     {

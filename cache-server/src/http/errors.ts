@@ -55,6 +55,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'references-forged': 422,
   'references-cyclic': 422,
   'content-address-mismatch': 422,
+  'delta-refused': 422,
   // It may do better later: clients retry these.
   'storage-failed': 503,
   'upstream-failed': 503,

@@ -1,4 +1,4 @@
-import type { DeltasRequest, DeltasResponse } from '@larder/signing/download';
+import type { DeltasRequest, DeltasResponse, StoredDelta } from '@larder/signing/download';
 import type {
   CacheDescription,
   CommitPath,
@@ -105,6 +105,10 @@ export const deltasResponse = z
     offers: z.array(z.object({ narHash: bareHash, base: bareHash, size: bytes.exactOptional() })).readonly(),
   })
   .meta({ id: 'DeltasResponse' }) satisfies z.ZodType<DeltasResponse>;
+
+export const storedDelta = z
+  .object({ kept: z.boolean() })
+  .meta({ id: 'StoredDelta' }) satisfies z.ZodType<StoredDelta>;
 
 export const archivesRequest = z
   .object({ archives: z.array(z.object({ narHash: bareHash, base: bareHash.exactOptional() })).readonly() })

@@ -18,7 +18,13 @@ import {
   wasShown,
 } from './build-progress.js';
 import { type ExpressionOptions, findTargets } from './build-targets.js';
-import { addClientOptions, addTrustOptions, type ClientOptions, ClientSession } from './client-session.js';
+import {
+  addClientOptions,
+  addMemoryOptions,
+  addTrustOptions,
+  type ClientOptions,
+  ClientSession,
+} from './client-session.js';
 import { createVerb, usageError } from './command.js';
 
 export interface BuildOptions extends ClientOptions, ExpressionOptions {
@@ -69,7 +75,7 @@ export function createCommand(): Command {
     .addOption(
       new Option('--log-format <format>', 'how builds are shown').choices(logFormats).default('auto'),
     );
-  return addTrustOptions(addClientOptions(build)).action(runBuildVerb);
+  return addMemoryOptions(addTrustOptions(addClientOptions(build))).action(runBuildVerb);
 }
 
 async function runBuildVerb(texts: string[], options: BuildOptions): Promise<void> {

@@ -14,6 +14,8 @@ export interface ClientOptions extends TrustChoice {
   readonly tokenFile?: string;
   readonly requireSigs?: boolean;
   readonly option?: readonly (readonly [name: string, value: string])[];
+  /** Defined for verbs that keep on disk what caches answered. */
+  readonly refresh?: boolean;
 }
 
 /** Adds `--token-file` and `--option` to a verb. */
@@ -33,11 +35,22 @@ export function addTrustOptions(command: Command): Command {
     .option('--no-require-sigs', 'accept paths that no trusted key signed');
 }
 
+/** Adds `--refresh`, to a verb that keeps on disk what caches answered. */
+export function addMemoryOptions(command: Command): Command {
+  return command.option('--refresh', 'ask caches anew, whatever they answered before', false);
+}
+
 function collectSetting(text: string, previous: [string, string][] = []): [string, string][] {
   const equals = text.indexOf('=');
   if (equals < 1) throw usageError(`--option takes NAME=VALUE, not '${text}'`);
   return [...previous, [text.slice(0, equals).trim(), text.slice(equals + 1).trim()]];
 }
+
+const refreshed = ['narinfo-cache-positive-ttl', 'narinfo-cache-negative-ttl'].map((name) => ({
+  name,
+  value: '0',
+  origin: '--refresh',
+}));
 
 /** What the client's verbs work with: settings, connections, and a signal that Ctrl-C raises. */
 export class ClientSession implements AsyncDisposable {
@@ -59,7 +72,7 @@ export class ClientSession implements AsyncDisposable {
       value,
       origin: 'command line',
     }));
-    const settings = loadSettings(undefined, overrides);
+    const settings = loadSettings(undefined, [...overrides, ...(options.refresh === true ? refreshed : [])]);
     const token =
       given ??
       (options.tokenFile === undefined ? undefined : (await readFile(options.tokenFile, 'utf8')).trim());
@@ -68,6 +81,7 @@ export class ClientSession implements AsyncDisposable {
         authorization: token === undefined ? undefined : `Bearer ${token}`,
         onRetry: (error, delay) => note(`${(error as Error).message}; trying again in ${delay} ms`),
       },
+      ...(options.refresh === undefined ? {} : { rememberNarInfos: { files: false } }),
       onWait: (path) => note(`waiting for the lock on ${path}`),
     });
     return new ClientSession(client);

@@ -7,6 +7,7 @@ import { SourceSet } from '@larder/substituter/source-set';
 import type { Command } from 'commander';
 import {
   addClientOptions,
+  addMemoryOptions,
   addTrustOptions,
   type ClientOptions,
   ClientSession,
@@ -53,7 +54,7 @@ export function createCommand(): Command {
     .option('--no-recursive', 'only the paths themselves, not what they refer to')
     .option('--stats', 'print what came over the network, and what deltas saved')
     .option('--stdin', 'read paths from standard input, one a line');
-  return addProgressOptions(addTrustOptions(addClientOptions(copy))).action(runCopy);
+  return addProgressOptions(addMemoryOptions(addTrustOptions(addClientOptions(copy)))).action(runCopy);
 }
 
 export function addProgressOptions(command: Command): Command {

@@ -1,12 +1,17 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { SecretKey } from '@larder/signing/key';
-import { openSource } from '@larder/substituter/open-store';
+import { findStoreLayout } from '@larder/substituter/local-store/layout';
+import { isCacheUri, openMachineStore, openSource } from '@larder/substituter/open-store';
 import { startProxy } from '@larder/substituter/proxy/proxy';
+import type { BaseStore } from '@larder/substituter/proxy/proxy-deltas';
 import type { PathSource } from '@larder/substituter/store';
+import { parseStoreUri } from '@larder/substituter/store-uri';
 import type { Command } from 'commander';
 import {
   addClientOptions,
+  addMemoryOptions,
   addTrustOptions,
   type ClientOptions,
   ClientSession,
@@ -22,6 +27,8 @@ interface ProxyVerbOptions extends ClientOptions {
   readonly size: string;
   readonly priority: string;
   readonly keyFile?: readonly string[];
+  readonly store: string;
+  readonly deltas: boolean;
 }
 
 export function createCommand(): Command {
@@ -41,8 +48,10 @@ export function createCommand(): Command {
     .option('--directory <dir>', 'where archives are kept; in the cache directory of the user without it')
     .option('--size <bytes>', 'how much of them is kept, as in 500MB or 20GiB', '10GB')
     .option('--priority <number>', 'of the proxy among the substituters of its clients', '10')
+    .option('--store <store>', 'the store with the older versions that deltas are applied to', 'auto')
+    .option('--no-deltas', 'fetch everything whole')
     .option('--key-file <file>', 'sign what is served, so that clients trust this key alone', collect);
-  return addTrustOptions(addClientOptions(verb)).action(runProxy);
+  return addMemoryOptions(addTrustOptions(addClientOptions(verb))).action(runProxy);
 }
 
 async function runProxy(options: ProxyVerbOptions): Promise<void> {
@@ -58,8 +67,9 @@ async function runProxy(options: ProxyVerbOptions): Promise<void> {
   for (const uri of uris) sources.push(await openSource(uri, session.context));
   const files = options.keyFile ?? [];
   const keys = await Promise.all(files.map(async (file) => SecretKey.parse(await readFile(file, 'utf8'))));
+  const base = options.deltas ? await openBase(options.store, session) : undefined;
   const proxy = await startProxy({
-    ...{ host, port, sources, maxSize, priority, keys },
+    ...{ host, port, sources, maxSize, priority, keys, base },
     ...(await session.trust(options)),
     work: session.context.work,
     directory: options.directory ?? `${settings.directories.cacheDir.value}/proxy`,
@@ -75,7 +85,19 @@ async function runProxy(options: ProxyVerbOptions): Promise<void> {
     if (!session.signal.aborted) await once(session.signal, 'abort');
   } finally {
     await proxy.close();
+    await base?.store.close();
   }
+}
+
+/** The store whose paths deltas are applied to; a machine without one has none, and fetches everything whole. */
+async function openBase(uri: string, session: ClientSession): Promise<BaseStore | undefined> {
+  const parsed = parseStoreUri(uri);
+  if (isCacheUri(parsed) || parsed.kind === 'ssh-ng')
+    throw usageError(`--store ${uri} is not a store on this machine: deltas are applied to its files`);
+  const { stateDir, realStoreDir } = findStoreLayout(session.settings, parsed.parameters);
+  if (!existsSync(`${stateDir}/db/db.sqlite`)) return undefined;
+  const store = await openMachineStore(parsed, session.context);
+  return { store, realPath: (path) => `${realStoreDir}/${path}` };
 }
 
 function parseAddress(text: string): { readonly host: string; readonly port: number } {

@@ -2,11 +2,12 @@ import { openSource } from '@larder/substituter/open-store';
 import { pushPaths } from '@larder/substituter/publish/push-paths';
 import type { Command } from 'commander';
 import { addClientOptions, type ClientOptions, ClientSession, note } from './client-session.js';
-import { createVerb, usageError } from './command.js';
+import { collect, createVerb, usageError } from './command.js';
 import { addProgressOptions, readLines } from './copy.js';
 import { fetchOidcToken, serverOfCache } from './oidc-token.js';
 import { parsePathArguments } from './path-arguments.js';
 import { createProgress, type ProgressOptions } from './progress.js';
+import { findDeltaOrigins, makeDeltas } from './push-deltas.js';
 import {
   addPublishOptions,
   openPublisher,
@@ -20,6 +21,7 @@ interface PushOptions extends ClientOptions, ProgressOptions, PublishOptions {
   readonly recursive: boolean;
   readonly stdin?: boolean;
   readonly oidc?: true;
+  readonly deltaFrom?: readonly string[];
 }
 
 export function createCommand(): Command {
@@ -43,12 +45,21 @@ export function createCommand(): Command {
         'larder push --oidc https://cache.example.org/main ./result',
         'from a job on GitHub or GitLab, without a stored secret',
       ],
+      [
+        'larder push https://cache.example.org/main ./result --delta-from release',
+        "with the deltas from what the pin 'release' stands for, so that no client waits for them",
+      ],
     ],
   })
     .argument('<cache>', 'http(s)://HOST/CACHE of a Larder server, or any cache that takes uploads')
     .argument('[path...]', 'store paths, their hash parts, or links to them')
     .option('--no-recursive', 'only the paths themselves, not what they refer to')
     .option('--stdin', 'read paths from standard input, one a line')
+    .option(
+      '--delta-from <pin or path>',
+      'make the deltas from this older closure in the store, too: of a pin of the cache, or of a path',
+      collect,
+    )
     .option('--oidc', "log in with this CI job's ID token: GitHub's, or that in LARDER_ID_TOKEN");
   return addProgressOptions(addPublishOptions(addClientOptions(push))).action(runPush);
 }
@@ -57,7 +68,8 @@ async function runPush(cache: string, paths: string[], options: PushOptions): Pr
   requireCache(cache);
   if (paths.length === 0 && options.stdin !== true) throw usageError('name at least one path');
   const token = options.oidc === true ? await fetchOidcToken(serverOfCache(cache)) : undefined;
-  await using session = await ClientSession.open(options, token);
+  // What is pushed is no longer remembered to be absent.
+  await using session = await ClientSession.open({ ...options, refresh: false }, token);
   const { signal } = session;
   const jobs = parseJobs(options, session);
   await using upstreams = await openUpstreams(options, session);
@@ -85,6 +97,10 @@ async function runPush(cache: string, paths: string[], options: PushOptions): Pr
         onNote: note,
         signal,
       });
+      if (options.deltaFrom !== undefined) {
+        const from = await findDeltaOrigins(options.deltaFrom, { cache, source, options, session });
+        await makeDeltas(roots, { from, source, destination, session });
+      }
       progress.finish();
     } finally {
       await destination.close();

@@ -7,7 +7,7 @@ import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signin
 import type { PackedSource, PathSource, ReadOptions } from '../store.js';
 import type { CacheFiles } from './cache-files.js';
 import type { LarderApi } from './larder-api.js';
-import type { NarInfoCache } from './narinfo-cache.js';
+import { cacheUrl, type NarInfoCache } from './narinfo-cache.js';
 
 export interface BinaryCacheOptions {
   readonly storeDir: StoreDir;
@@ -33,6 +33,8 @@ export class BinaryCache implements PathSource {
   readonly trusted: boolean;
   readonly #options: BinaryCacheOptions;
   #info: Promise<CacheInfo> | undefined;
+  /** Hash parts whose narinfo is a remembered one. */
+  readonly #fromBefore = new Set<string>();
 
   constructor(files: CacheFiles, options: BinaryCacheOptions) {
     this.files = files;
@@ -58,7 +60,8 @@ export class BinaryCache implements PathSource {
   }
 
   async #fetchInfo(options?: ReadOptions): Promise<CacheInfo> {
-    const stated = this.#remembered?.queryCacheInfo(this.#plainUri) ?? (await this.#askInfo(options));
+    const { remembered } = this.#options;
+    const stated = remembered?.queryCacheInfo(this.#plainUri) ?? (await this.#askInfo(options));
     if (stated.storeDir !== this.storeDir.path) {
       throw new LarderError(
         'cache-store-dir-mismatch',
@@ -80,17 +83,18 @@ export class BinaryCache implements PathSource {
       file === undefined
         ? { storeDir: this.storeDir.path, ...silentCache }
         : parseCacheInfo(Buffer.from(file).toString('utf8'), `nix-cache-info of ${this.uri}`);
-    this.#remembered?.noteCacheInfo(this.#plainUri, stated);
+    // Whoever does not ask does not learn that a server speaks Larder's API, so such a one is asked each time.
+    if (this.larder === undefined) this.#options.remembered?.noteCacheInfo(this.#plainUri, stated);
     return stated;
   }
 
+  /** A Larder server answers for a whole closure at once, so that nothing is gained by believing what it said before. */
   get #remembered(): NarInfoCache | undefined {
-    return this.#options.remembered;
+    return this.larder === undefined ? this.#options.remembered : undefined;
   }
 
-  /** Without parameters, which say how it is used and not what it says. */
   get #plainUri(): string {
-    return this.uri.replace(/\?.*$/, '').replace(/\/+$/, '');
+    return cacheUrl(this.uri);
   }
 
   /**
@@ -109,10 +113,22 @@ export class BinaryCache implements PathSource {
   async #fetchNarInfo(hashPart: string, options?: ReadOptions): Promise<NarInfo | undefined> {
     await this.info(options);
     const known = this.#remembered?.query(this.#plainUri, hashPart);
-    if (known !== undefined) return known === 'absent' ? undefined : known;
+    if (known === 'absent') return undefined;
+    if (known !== undefined) {
+      this.#fromBefore.add(hashPart);
+      return known;
+    }
     const narInfo = await this.#askNarInfo(hashPart, options);
     this.#remembered?.note(this.#plainUri, hashPart, narInfo);
     return narInfo;
+  }
+
+  /** A path's archive is not what its narinfo says: true if that was a remembered one, and is asked for anew from now on. */
+  forget(path: StorePath): boolean {
+    const hashPart = storePathHashPart(path);
+    if (!this.#fromBefore.delete(hashPart)) return false;
+    this.#remembered?.forget(this.#plainUri, hashPart);
+    return true;
   }
 
   async #askNarInfo(hashPart: string, options?: ReadOptions): Promise<NarInfo | undefined> {

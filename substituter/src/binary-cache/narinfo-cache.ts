@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CacheInfo } from '@larder/signing/cache-info';
 import { formatContentAddress, parseContentAddress } from '@larder/signing/content-address';
@@ -63,6 +63,8 @@ export class NarInfoCache {
 
   /** Opens the file, making it if need be; `undefined` where that cannot be done. */
   static open(file: string, options: NarInfoCacheOptions): NarInfoCache | undefined {
+    // ~/.cache/nix is made where there is a home; a home is not.
+    if (!existsSync(dirname(dirname(dirname(file))))) return undefined;
     try {
       mkdirSync(dirname(file), { recursive: true });
       const db = new Database(file, { timeout: 1000 });
@@ -125,6 +127,26 @@ export class NarInfoCache {
     const timestamp = now();
     this.#pending.push(() => this.#insert({ cache, hashPart, timestamp }, info));
     if (this.#pending.length >= mostPending) this.#flush();
+  }
+
+  /** Something showed that an answer no longer holds. */
+  forget(url: string, hashPart: string): void {
+    this.#flush();
+    this.#attempt(() =>
+      this.#db
+        .prepare('delete from NARs where hashPart = ? and cache = (select id from BinaryCaches where url = ?)')
+        .run(hashPart, url),
+    );
+  }
+
+  /** Something was published to a cache: what it did not have it may have now. */
+  forgetAbsent(url: string): void {
+    this.#flush();
+    this.#attempt(() =>
+      this.#db
+        .prepare('delete from NARs where present = 0 and cache = (select id from BinaryCaches where url = ?)')
+        .run(url),
+    );
   }
 
   close(): void {
@@ -191,6 +213,11 @@ export class NarInfoCache {
       return undefined;
     }
   }
+}
+
+/** How a cache is named here: without parameters, which say how it is used and not what it says. */
+export function cacheUrl(uri: string): string {
+  return uri.replace(/\?.*$/, '').replace(/\/+$/, '');
 }
 
 const day = 24 * 3600;

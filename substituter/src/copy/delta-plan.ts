@@ -25,7 +25,7 @@ const probedArchive = 1024 * 1024;
 const worth = 0.9;
 
 export interface DeltaPlanOptions {
-  readonly destination: Destination;
+  readonly destination: Pick<Destination, 'findDeltaBases' | 'holdDeltaBases'>;
   readonly signal?: AbortSignal;
 }
 

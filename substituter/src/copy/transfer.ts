@@ -4,6 +4,7 @@ import { hasCode } from '@larder/signing/errors';
 import type { NarInfo } from '@larder/signing/narinfo';
 import type { PathInfo } from '@larder/signing/path-info';
 import type { StorePath } from '@larder/signing/store-path';
+import { BinaryCache } from '../binary-cache/binary-cache.js';
 import { Semaphore } from '../concurrency.js';
 import type { FoundPath } from '../source-set.js';
 import type { PathSource } from '../store.js';
@@ -155,7 +156,9 @@ export class Transfer {
         return;
       } catch (error) {
         if (this.#signal.aborted || !isSourceFault(error)) throw error;
-        bad.add(found.source);
+        // A narinfo that was kept may be of an archive that is gone: then the same source is asked again first.
+        const mayBeOld = found.source instanceof BinaryCache && found.source.forget(found.info.storePath);
+        if (!mayBeOld) bad.add(found.source);
         const other = await this.#findElsewhere(planned, bad);
         if (other === undefined) throw error;
         const { storePath: path } = found.info;

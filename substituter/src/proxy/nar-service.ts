@@ -13,6 +13,7 @@ import type { FoundPath } from '../source-set.js';
 import { NarFlight } from './nar-flight.js';
 import type { NarShelf, ShelvedNar } from './nar-shelf.js';
 import type { PathIndex } from './path-index.js';
+import type { ProxyDeltas } from './proxy-deltas.js';
 
 /** How an archive is answered: from the shelf, with ranges, or as it comes. */
 export type NarAnswer =
@@ -23,6 +24,8 @@ export interface NarServiceOptions {
   readonly index: PathIndex;
   readonly shelf: NarShelf;
   readonly work: NarWork;
+  /** Where there is a store with older versions to apply them to. */
+  readonly deltas?: ProxyDeltas;
   readonly signal: AbortSignal;
 }
 
@@ -30,14 +33,18 @@ export interface NarServiceOptions {
 export interface NarCounts {
   fromShelf: number;
   fromCaches: number;
+  /** Archives that came as deltas. */
+  deltas: number;
   failed: number;
 }
 
 /** Serves archives: from the shelf, or fetched once for all who wait, verified on the way and kept. */
 export class NarService {
-  readonly counts: NarCounts = { fromShelf: 0, fromCaches: 0, failed: 0 };
+  readonly counts: NarCounts = { fromShelf: 0, fromCaches: 0, deltas: 0, failed: 0 };
   readonly #options: NarServiceOptions;
   readonly #flights = new Map<string, Promise<NarFlight>>();
+  /** Archives being made from deltas. */
+  readonly #making = new Map<string, Promise<boolean>>();
 
   constructor(options: NarServiceOptions) {
     this.#options = options;
@@ -63,6 +70,7 @@ export class NarService {
       }
       const found = await this.#options.index.find(name.slice(0, 32));
       if (found === undefined || !isFor(name, found)) return undefined;
+      if (await this.#makeFromDelta(name, found)) continue;
       try {
         const flight = await this.#fly(name, found);
         await flight.begun();
@@ -75,6 +83,26 @@ export class NarService {
         if ((await this.#options.index.find(name.slice(0, 32))) === undefined) throw error;
       }
     }
+  }
+
+  /** Whether the archive is on the shelf now. */
+  #makeFromDelta(name: string, found: FoundPath): Promise<boolean> | boolean {
+    const { deltas } = this.#options;
+    if (deltas === undefined || this.#flights.has(name)) return false;
+    let making = this.#making.get(name);
+    if (making === undefined) {
+      making = deltas
+        .shelve(name, found)
+        .then((fetched) => {
+          if (fetched === undefined) return false;
+          this.counts.deltas++;
+          this.counts.fromCaches += fetched;
+          return true;
+        })
+        .finally(() => this.#making.delete(name));
+      this.#making.set(name, making);
+    }
+    return making;
   }
 
   #fly(name: string, found: FoundPath): Promise<NarFlight> {

@@ -13,6 +13,7 @@ import type { FoundPath } from '../source-set.js';
 import type { PathSource } from '../store.js';
 import { describe, type NarAnswer, NarService } from './nar-service.js';
 import type { PathIndex } from './path-index.js';
+import type { ProxyDeltas } from './proxy-deltas.js';
 
 export interface ProxyServices {
   readonly storeDir: StoreDir;
@@ -20,6 +21,7 @@ export interface ProxyServices {
   readonly priority: number;
   readonly index: PathIndex;
   readonly nars: NarService;
+  readonly deltas?: ProxyDeltas;
   readonly sources: readonly PathSource[];
   /** Sign what was found trustworthy, so that clients need trust this key alone. */
   readonly keys: readonly SecretKey[];
@@ -51,6 +53,7 @@ export function createProxyApp(services: ProxyServices): Hono<{ Bindings: HttpBi
   app.get('/:file{[0-9a-z]{32}\\.narinfo}', async (context) => {
     const found = await index.find(context.req.param('file').slice(0, 32));
     if (found === undefined) return notFound(context);
+    services.deltas?.note(found);
     return context.text(formatNarInfo(offer(found, services), storeDir), 200, {
       'Content-Type': 'text/x-nix-narinfo',
     });

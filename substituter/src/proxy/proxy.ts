@@ -11,6 +11,7 @@ import { NarService } from './nar-service.js';
 import { NarShelf } from './nar-shelf.js';
 import { PathIndex } from './path-index.js';
 import { createProxyApp } from './proxy-app.js';
+import { type BaseStore, ProxyDeltas } from './proxy-deltas.js';
 
 export interface ProxyOptions {
   readonly host: string;
@@ -27,6 +28,8 @@ export interface ProxyOptions {
   readonly maxSize: number;
   readonly priority: number;
   readonly keys: readonly SecretKey[];
+  /** A store with older versions, which deltas are applied to; without one all comes whole. */
+  readonly base?: BaseStore;
   /** For how long it is remembered that a cache has a path, or none has it, in milliseconds. */
   readonly positiveTtl: number;
   readonly negativeTtl: number;
@@ -59,12 +62,16 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
     onRefused: (error: LarderError) => onNote(error.message),
   });
   const shelf = await NarShelf.open(options.directory, options.maxSize);
-  const nars = new NarService({ index, shelf, work, signal: abort.signal });
+  const { base } = options;
+  const { signal } = abort;
+  const deltas = base === undefined ? undefined : new ProxyDeltas({ base, shelf, work, signal });
+  const nars = new NarService({ index, shelf, work, deltas, signal });
   const app = createProxyApp({
     ...options,
     storeDir: set.storeDir,
     index,
     nars,
+    deltas,
     status: () => ({ caches: set.uris, kept: shelf.contents, bytes: nars.counts }),
     onError: (error, path) => onNote(`${path}: ${(error as Error).message}`),
   });

@@ -1,6 +1,7 @@
 import { formatCacheInfo } from '@larder/signing/cache-info';
 import { decompress } from '@larder/signing/codec';
 import { compressionExtension, type WritableCompression } from '@larder/signing/compression';
+import { deltaPath } from '@larder/signing/download';
 import type { SecretKey } from '@larder/signing/key';
 import { formatNarListing, readNarListing } from '@larder/signing/nar-listing';
 import type { NarWork } from '@larder/signing/nar-work';
@@ -11,12 +12,14 @@ import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signin
 import { signPathInfo } from '@larder/signing/trust';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
 import { type CacheFiles, fileContents } from '../binary-cache/cache-files.js';
+import { cacheUrl, type NarInfoCache } from '../binary-cache/narinfo-cache.js';
 import { mapConcurrently } from '../concurrency.js';
+import { bareHash } from '../copy/delta-plan.js';
 import type { Destination, ReceiveOptions, Reception } from '../copy/destination.js';
 import type { FoundPath } from '../source-set.js';
 import { packPath } from './pack-path.js';
 import { writePackedFile } from './packed-file.js';
-import type { SideFiles } from './side-files.js';
+import type { ArchivePair, SideFiles } from './side-files.js';
 
 /** A NAR that is in the cache, for its narinfo. */
 type UploadedNar = Required<Pick<NarInfo, 'url' | 'fileHash' | 'fileSize'>>;
@@ -32,6 +35,8 @@ export interface CachePublisherOptions {
   readonly writeListing: boolean;
   /** Narinfo queries under way at a time. */
   readonly queries: number;
+  /** Where it is kept what the cache did not have. */
+  readonly remembered?: NarInfoCache;
 }
 
 /**
@@ -112,6 +117,7 @@ export class CachePublisher implements Destination, SideFiles {
       writing.catch(() => {}); // Thrown below, with the others.
     }
     await Promise.all(written.values());
+    this.#options.remembered?.forgetAbsent(cacheUrl(this.uri));
   }
 
   async #writeNarInfo(info: PathInfo): Promise<void> {
@@ -136,6 +142,12 @@ export class CachePublisher implements Destination, SideFiles {
     const contents = fileContents(formatRealisation(realisation));
     const contentType = 'application/json';
     await this.#files.write(realisationKey(realisation.id), contents, { contentType, signal });
+  }
+
+  async putDelta({ base, next }: ArchivePair, delta: Uint8Array, signal?: AbortSignal): Promise<boolean> {
+    const name = deltaPath(bareHash(base), bareHash(next));
+    await this.#files.write(name, fileContents(delta), { contentType: 'application/zstd', signal });
+    return true;
   }
 
   /** What was uploaded stays: the next try finds it, and a cache's owner collects what no narinfo names. */

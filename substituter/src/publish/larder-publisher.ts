@@ -1,5 +1,6 @@
 import type { WritableCompression } from '@larder/signing/compression';
 import { formatContentAddress } from '@larder/signing/content-address';
+import { deltaPath, parseStoredDelta } from '@larder/signing/download';
 import { LarderError } from '@larder/signing/errors';
 import type { SecretKey } from '@larder/signing/key';
 import type { NarWork } from '@larder/signing/nar-work';
@@ -20,13 +21,14 @@ import {
   parseErrorBody,
   parseMissingResponse,
 } from '@larder/signing/upload';
+import { bareHash } from '../copy/delta-plan.js';
 import type { Destination, ReceiveOptions, Reception } from '../copy/destination.js';
 import type { HttpClient, RequestOptions } from '../http/http-client.js';
 import { HttpError, isTransientHttpError } from '../http/http-error.js';
 import type { FoundPath } from '../source-set.js';
 import type { PackedSource } from '../store.js';
 import { packPath } from './pack-path.js';
-import type { SideFiles } from './side-files.js';
+import type { ArchivePair, SideFiles } from './side-files.js';
 
 /** A cache on a Larder server. */
 export interface LarderCache {
@@ -148,6 +150,12 @@ export class LarderPublisher implements Destination, SideFiles {
     const headers = { 'content-type': 'application/json' };
     const text = formatRealisation(realisation);
     await this.#put(`${this.uri}/${realisationKey(realisation.id)}`, { text, headers, signal });
+  }
+
+  async putDelta({ base, next }: ArchivePair, delta: Uint8Array, signal?: AbortSignal): Promise<boolean> {
+    const url = new URL(`${this.uri}/${deltaPath(bareHash(base), bareHash(next))}`);
+    const headers = { 'content-type': 'application/zstd' };
+    return parseStoredDelta(await this.#send(url, { method: 'PUT', body: () => delta, headers, signal }));
   }
 
   /** The server collects NARs that no commit named. */

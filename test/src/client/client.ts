@@ -24,14 +24,15 @@ export class TestClient implements AsyncDisposable {
     return this.#client.context;
   }
 
-  /** `config` is text of nix.conf. */
-  static create(config = ''): TestClient {
+  /** `config` is text of nix.conf; with `cacheHome`, a directory, what caches answered is kept there. */
+  static create(config = '', { cacheHome }: { readonly cacheHome?: string } = {}): TestClient {
     const settings = loadSettings({
       HOME: '/nonexistent',
+      XDG_CACHE_HOME: cacheHome,
       NIX_CONF_DIR: '/nonexistent',
       NIX_CONFIG: `fsync-metadata = false\n${config}`,
     });
-    return new TestClient(createClient(settings));
+    return new TestClient(createClient(settings, cacheHome === undefined ? {} : { rememberNarInfos: { files: false } }));
   }
 
   /** Opens the store below `root`, making it if need be. */

@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import { collectDeltas } from '@larder/cache-server/deltas/delta-retention';
 import { openFoundation } from '@larder/cache-server/start';
 import type { CopyEvent } from '@larder/substituter/copy/copy-events';
+import { addNar } from '@larder/substituter/local-store/add-path';
 import { pino } from 'pino';
 import { makeScratch, type Scratch } from '../engines/scratch.js';
 import { errorOf, TestServer } from '../server/running.js';
 import { bare, commitOf, type SamplePath, samplePath } from '../server/sample-path.js';
-import { TestClient } from './client.js';
+import { runLarder, TestClient } from './client.js';
 
 /** Two versions of something that does not compress: they share all but a little of `size` bytes. */
 function versions(name: string, size: number, references: readonly SamplePath[][] = [[], []]) {
@@ -126,6 +128,52 @@ describe('deltas', () => {
     await copy(client, [tops.old], { from, scratch });
     const finished = await copy(client, [tops.fresh], { from, scratch });
     assert.equal(finished.find(({ path }) => path === is.storePath)?.delta, true);
+  });
+
+  test('a publisher makes them ahead, from a pin or a path, for servers and directories; a wrong one is refused', async () => {
+    await using server = await TestServer.start();
+    await using client = TestClient.create();
+    await using scratch = await makeScratch('deltas');
+    const { old, fresh } = versions('app', 60_000);
+    await publish(server, [old]);
+    const root = scratch.join('store');
+    await copy(client, [old], { from: `${server.url}/main`, scratch });
+    const store = await client.openStore(root);
+    const { storePath, narHash, nar, references } = fresh;
+    await addNar(
+      store,
+      { storePath, narHash, narSize: nar.length, references, signatures: [] },
+      Readable.from([nar]),
+    );
+    await store.close();
+    await server.put('/api/v1/caches/main/pins/release', JSON.stringify({ paths: [old.storePath] }));
+    const tokenFile = server.scratch.join('data/admin-token');
+    const at = `delta/${bare(old.narHash)}/${bare(fresh.narHash)}.zst`;
+    const directory = scratch.join('directory');
+    for (const [cache, from] of [
+      [`${server.url}/main`, 'release'],
+      [`file://${directory}`, `/nix/store/${old.storePath}`],
+    ] as const) {
+      const args = ['--store', `local?root=${root}`, '--token-file', tokenFile, '--delta-from', from];
+      const pushed = await runLarder(['push', cache, `/nix/store/${fresh.storePath}`, ...args]);
+      assert.equal(pushed.status, 0, pushed.stderr);
+      assert.match(pushed.stderr, /1 deltas of/);
+    }
+    const wanted = [{ narHash: bare(fresh.narHash), bases: [bare(old.narHash)] }];
+    const answer = await server.post('/api/v1/caches/main/deltas', { wanted });
+    const { offers } = (await answer.json()) as { offers: { size: number }[] };
+    const made = await readFile(`${directory}/${at}`);
+    assert.deepEqual(
+      offers.map(({ size }) => size),
+      [made.length],
+    );
+    assert.ok(made.length < 2000);
+    const backwards = `/main/delta/${bare(fresh.narHash)}/${bare(old.narHash)}.zst`;
+    const refused = await errorOf(await server.put(backwards, made));
+    assert.deepEqual([refused.status, refused.code], [422, 'delta-refused']);
+    const absent = `/main/delta/${'0'.repeat(52)}/${bare(old.narHash)}.zst`;
+    assert.equal((await server.put(absent, made)).status, 404);
+    assert.equal((await server.put(`/main/${at}`, made, { authorization: '' })).status, 401);
   });
 
   test('what is not worth it is not offered, nor what is not there; malformed questions are refused', async () => {

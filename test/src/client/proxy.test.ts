@@ -8,6 +8,7 @@ import { makeClosure } from '../closures/closure.js';
 import { importClosure } from '../closures/nix-import.js';
 import { needsComponent } from '../engines/components.js';
 import { Larder, larderExecutable } from '../larder/larder.js';
+import { LarderServer } from '../larder/server.js';
 import { Nix } from '../oracle/nix.js';
 
 /** A running `larder proxy`. */
@@ -120,6 +121,34 @@ describe('larder proxy', () => {
     assert.deepEqual(Buffer.from(await part.arrayBuffer()), whole.subarray(5, 10));
     assert.equal((await fetch(`${proxy.url}/nar/..%2f..%2fone.secret`)).status, 404);
     assert.equal((await fetch(`${proxy.url}/${'0'.repeat(32)}.narinfo`)).status, 404);
+  });
+
+  test('stock Nix that has an older version fetches through it by deltas', async (t) => {
+    if (!needsComponent(t, 'nix')) return;
+    await using nix = await Nix.create();
+    await using larder = await Larder.create();
+    await using server = await LarderServer.start(larder);
+    const import_ = async (rebuild: string) => {
+      const directory = nix.scratch.join(`trees${rebuild}`);
+      const closure = { seed: 'proxied', paths: 6, bytes: 600_000, rebuild };
+      return (await importClosure(nix, await makeClosure(directory, closure))).at(-1)!;
+    };
+    const [old, fresh] = [await import_(''), await import_('again')];
+    const store = ['--store', `local?root=${nix.root}`, '--token-file', server.tokenFile];
+    await larder.run(['push', server.cache, ...store, old, fresh]);
+    const [key = ''] = await server.publicKeys();
+    await using other = await Nix.create({ settings: { 'trusted-public-keys': key } });
+    const base = ['--store', `local?root=${other.root}`];
+    await other.run('nix', [...nixCommand, 'copy', '--from', server.cache, old]);
+    await using proxy = await RunningProxy.start(larder, [
+      ...['--from', server.cache, '--trusted-public-keys', key],
+      ...base,
+    ]);
+    await other.run('nix', [...nixCommand, 'copy', '--from', proxy.url, fresh]);
+    await other.run('nix-store', ['--verify', '--check-contents']);
+    const { bytes, kept } = await proxy.status();
+    assert.equal(bytes.deltas, 6);
+    assert.ok(bytes.fromCaches! < kept.bytes / 20, `${bytes.fromCaches} of ${kept.bytes}`);
   });
 
   test('what no key or policy accepts is not served; what is, can be signed by the proxy', async (t) => {
