@@ -1,20 +1,12 @@
 import { availableParallelism } from 'node:os';
 import type { StorePath } from '@larder/signing/store-path';
 import { BinaryCache } from '@larder/substituter/binary-cache/binary-cache';
-import { repairPath } from '@larder/substituter/care/repair-path';
 import { type Verdict, verifyPaths } from '@larder/substituter/care/verify-paths';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import { openSource } from '@larder/substituter/open-store';
-import { SourceSet } from '@larder/substituter/source-set';
 import type { Command } from 'commander';
-import {
-  addClientOptions,
-  addTrustOptions,
-  type ClientOptions,
-  ClientSession,
-  note,
-} from './client-session.js';
+import { addClientOptions, addTrustOptions, type ClientOptions, ClientSession } from './client-session.js';
 import { collect, createVerb, usageError } from './command.js';
 import { parsePathArguments } from './path-arguments.js';
 import { referenceClosure } from './reference-closure.js';
@@ -55,7 +47,10 @@ export function createCommand(): Command {
     .option('-r, --recursive', 'all that the paths refer to, too')
     .option('--no-contents', 'do not read the files')
     .option('--no-trust', 'do not look at signatures')
-    .option('--repair', 'replace what is damaged or missing by a good copy from a cache')
+    .option(
+      '--repair',
+      'replace what is damaged or missing by a good copy: from a cache, else by building it again',
+    )
     .option('--from <store>', 'where to repair from; the substituters of nix.conf without it', collect)
     .option(
       '--against <cache>',
@@ -67,7 +62,7 @@ export function createCommand(): Command {
 }
 
 async function runVerify(texts: string[], options: VerifyOptions): Promise<void> {
-  await using session = await ClientSession.open(options);
+  await using session = await ClientSession.open({ ...options, option: settingsOf(options) });
   const source = await openSource(options.store, session.context);
   try {
     const paths = await choosePaths(texts, { source, options, session });
@@ -92,6 +87,11 @@ async function runVerify(texts: string[], options: VerifyOptions): Promise<void>
   } finally {
     await source.close();
   }
+}
+
+/** Repairs come from the caches of the settings. */
+function settingsOf({ option = [], from, repair: repairs }: VerifyOptions): ClientOptions['option'] {
+  return repairs === true && from !== undefined ? [...option, ['substituters', from.join(' ')]] : option;
 }
 
 interface Job {
@@ -135,30 +135,9 @@ function summarise(verdicts: readonly Verdict[], left: readonly Verdict[], { jso
   process.stderr.write(`${parts.join(', ')}\n`);
 }
 
-/** Repairs what can be, and gives what is still wrong. A missing signature is nothing to repair. */
+/** What is still wrong afterwards. The builder is loaded for this alone. */
 async function repair(faulty: readonly Verdict[], { source, options, session }: Job): Promise<Verdict[]> {
   if (!(source instanceof LocalStore)) throw usageError('--repair needs a store on this machine');
-  const damaged = faulty.filter(({ faults }) => faults.some((fault) => fault !== 'untrusted'));
-  if (damaged.length === 0) return [...faulty];
-  const from = options.from ?? session.settings.get('substituters');
-  const sources = new SourceSet(await Promise.all(from.map((uri) => openSource(uri, session.context))));
-  const trust = await session.trust(options);
-  const left = faulty.filter((verdict) => !damaged.includes(verdict));
-  try {
-    for (const verdict of damaged) {
-      try {
-        const { signal, context } = session;
-        const { work } = context;
-        await repairPath(verdict.path, { store: source, work, sources, ...trust, signal });
-        note(`repaired ${verdict.path}`);
-      } catch (error) {
-        session.signal.throwIfAborted();
-        note(`cannot repair ${verdict.path}: ${(error as Error).message}`);
-        left.push(verdict);
-      }
-    }
-  } finally {
-    await sources.close();
-  }
-  return left;
+  const { repairFaulty } = await import('./verify-repair.js');
+  return repairFaulty(faulty, { store: source, options, session });
 }

@@ -5,6 +5,7 @@ import { Agent, type Dispatcher } from 'undici';
 import { type Netrc, readNetrc } from '../settings/netrc.js';
 import type { Settings } from '../settings/settings.js';
 import { decodeBody } from './content-encoding.js';
+import { Hedge } from './hedge.js';
 import { HttpError, isTransientHttpError, shownUrl, statusErrorCode } from './http-error.js';
 import { parseRetryAfter, withRetries } from './retry.js';
 
@@ -80,6 +81,8 @@ export class HttpClient {
   readonly #options: HttpClientOptions;
   readonly #bodies: Agent;
   readonly #pipelined: Agent;
+  /** By server. */
+  readonly #hedges = new Map<string, Hedge>();
 
   constructor(options: HttpClientOptions) {
     this.#options = options;
@@ -126,19 +129,42 @@ export class HttpClient {
 
   /** A short file whole, or `undefined` for a status in `absent`; tried again also when it breaks off. */
   async fetchSmall(url: URL, options: SmallFileOptions): Promise<Uint8Array | undefined> {
-    return this.retry(async () => {
-      const response = await this.requestOnce(url, {
-        pipelined: true,
-        accept: options.absent,
-        signal: options.signal,
-      });
-      options.onAnswer?.(response);
-      if (options.absent.includes(response.statusCode)) {
-        await response.body.dump();
-        return undefined;
-      }
-      return readSmallBody(response, url, options);
-    }, options.signal);
+    const hedge = this.#hedgeOf(url);
+    return this.retry(
+      () =>
+        hedge.run((isSecond, lost) => {
+          const signal = options.signal === undefined ? lost : AbortSignal.any([options.signal, lost]);
+          return this.#fetchSmallOnce(url, { ...options, signal }, !isSecond);
+        }),
+      options.signal,
+    );
+  }
+
+  async #fetchSmallOnce(
+    url: URL,
+    options: SmallFileOptions,
+    pipelined: boolean,
+  ): Promise<Uint8Array | undefined> {
+    const response = await this.requestOnce(url, {
+      pipelined,
+      accept: options.absent,
+      signal: options.signal,
+    });
+    options.onAnswer?.(response);
+    if (options.absent.includes(response.statusCode)) {
+      await response.body.dump();
+      return undefined;
+    }
+    return readSmallBody(response, url, options);
+  }
+
+  #hedgeOf({ origin }: URL): Hedge {
+    let hedge = this.#hedges.get(origin);
+    if (hedge === undefined) {
+      hedge = new Hedge();
+      this.#hedges.set(origin, hedge);
+    }
+    return hedge;
   }
 
   /** One exchange, tried once: for callers who try again in their own way. */

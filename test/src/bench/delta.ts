@@ -128,7 +128,7 @@ async function measureUpdate({ larder, server, store, old, fresh }: UpdateSettin
       ...keys,
       ...old,
     ]);
-    return fetch(scratch);
+    return await fetch(scratch);
   };
   await using empty = await makeScratch('update');
   const before = await cpuSeconds(server.pid);

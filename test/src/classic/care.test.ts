@@ -75,6 +75,9 @@ test('what is damaged is found, and repaired by building it again', async (t) =>
   await damage();
   await ours(nix, 'nix-store', ['--repair-path', leaf]);
   await nix.run('nix-store', ['--verify', '--check-contents']);
+  await damage();
+  await ours(nix, 'verify', ['--all', '--repair', '--no-trust', '--option', 'substituters=']);
+  await nix.run('nix-store', ['--verify', '--check-contents']);
   await chmod(leaf, 0o755);
   await rm(leaf, { recursive: true });
   const file = nix.scratch.join('expressions.nix');

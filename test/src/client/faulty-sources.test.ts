@@ -174,6 +174,29 @@ describe('a cache that goes wrong', () => {
     assert.ok(performance.now() - started < 5000);
   });
 
+  test('that does not answer one request is asked again, while others are waited for no longer than usual', async () => {
+    const objects = await makeClosure(scratch.join('some'), { seed: 'hedge', paths: 40, bytes: 40_000 });
+    const store = await client.openStore(scratch.join('some-store'));
+    const paths: StorePath[] = [];
+    for (const { tree } of objects) paths.push((await addPath(store, tree)).storePath);
+    await store.close();
+    const directory = scratch.join('some-cache');
+    const to = `file://${directory}`;
+    await client.copy(paths, { from: [`local?root=${scratch.join('some-store')}`], to });
+    const hung = `/${storePathHashPart(paths.at(-1)!)}.narinfo`;
+    let hangs = 0;
+    await using server = await startFaultyCache(
+      directory,
+      (request) => request.url === hung && hangs++ === 0,
+    );
+    const { copied } = await client.copy(paths, {
+      from: [server.url],
+      to: `local?root=${scratch.join('some-copy')}`,
+    });
+    assert.equal(copied.length, 40);
+    assert.equal(hangs, 2);
+  });
+
   test('that is for another store directory is refused', async () => {
     await using server = await startFaultyCache(cache, (request, response) => {
       if (request.url !== '/nix-cache-info') return false;
