@@ -12,8 +12,8 @@ import {
   isCacheUri,
   type OpenContext,
   openCacheFiles,
-  remembers,
   openMachineStore,
+  remembers,
 } from './open-store.js';
 import { CachePublisher } from './publish/cache-publisher.js';
 import { describeLarderCache, LarderPublisher } from './publish/larder-publisher.js';

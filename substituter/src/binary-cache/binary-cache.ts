@@ -5,9 +5,9 @@ import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
 import type { PathInfo } from '@larder/signing/path-info';
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
 import type { PackedSource, PathSource, ReadOptions } from '../store.js';
-import type { CacheFiles } from './cache-files.js';
+import { type CacheFiles, cacheUrl } from './cache-files.js';
 import type { LarderApi } from './larder-api.js';
-import { cacheUrl, type NarInfoCache } from './narinfo-cache.js';
+import type { NarInfoCache } from './narinfo-cache.js';
 
 export interface BinaryCacheOptions {
   readonly storeDir: StoreDir;

@@ -49,3 +49,8 @@ export function fileContents(data: Uint8Array | string): FileContents {
     },
   };
 }
+
+/** How a cache is named where it is remembered: without parameters, which say how it is used and not what it says. */
+export function cacheUrl(uri: string): string {
+  return uri.replace(/\?.*$/, '').replace(/\/+$/, '');
+}

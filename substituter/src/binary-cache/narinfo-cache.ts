@@ -80,10 +80,10 @@ export class NarInfoCache {
   queryCacheInfo(url: string): CacheInfo | undefined {
     return this.#attempt(() => {
       const row = this.#db
-        .prepare<[string], { id: number; storeDir: string; wantMassQuery: number; priority: number }>(
-          'select id, storeDir, wantMassQuery, priority from BinaryCaches where url = ?',
+        .prepare<[string, number], { id: number; storeDir: string; wantMassQuery: number; priority: number }>(
+          'select id, storeDir, wantMassQuery, priority from BinaryCaches where url = ? and timestamp > ?',
         )
-        .get(url);
+        .get(url, now() - cacheInfoTtl);
       if (row === undefined) return undefined;
       this.#ids.set(url, row.id);
       return { storeDir: row.storeDir, wantMassQuery: row.wantMassQuery !== 0, priority: row.priority };
@@ -134,7 +134,9 @@ export class NarInfoCache {
     this.#flush();
     this.#attempt(() =>
       this.#db
-        .prepare('delete from NARs where hashPart = ? and cache = (select id from BinaryCaches where url = ?)')
+        .prepare(
+          'delete from NARs where hashPart = ? and cache = (select id from BinaryCaches where url = ?)',
+        )
         .run(hashPart, url),
     );
   }
@@ -215,12 +217,10 @@ export class NarInfoCache {
   }
 }
 
-/** How a cache is named here: without parameters, which say how it is used and not what it says. */
-export function cacheUrl(uri: string): string {
-  return uri.replace(/\?.*$/, '').replace(/\/+$/, '');
-}
-
 const day = 24 * 3600;
+
+/** Seconds for which a cache is taken for what it said of itself. */
+const cacheInfoTtl = 7 * day;
 
 function now(): number {
   return Math.floor(Date.now() / 1000);

@@ -11,8 +11,8 @@ import { formatRealisation, type Realisation, realisationKey } from '@larder/sig
 import { type StoreDir, type StorePath, storePathHashPart } from '@larder/signing/store-path';
 import { signPathInfo } from '@larder/signing/trust';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
-import { type CacheFiles, fileContents } from '../binary-cache/cache-files.js';
-import { cacheUrl, type NarInfoCache } from '../binary-cache/narinfo-cache.js';
+import { type CacheFiles, cacheUrl, fileContents } from '../binary-cache/cache-files.js';
+import type { NarInfoCache } from '../binary-cache/narinfo-cache.js';
 import { mapConcurrently } from '../concurrency.js';
 import { bareHash } from '../copy/delta-plan.js';
 import type { Destination, ReceiveOptions, Reception } from '../copy/destination.js';

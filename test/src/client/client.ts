@@ -32,7 +32,9 @@ export class TestClient implements AsyncDisposable {
       NIX_CONF_DIR: '/nonexistent',
       NIX_CONFIG: `fsync-metadata = false\n${config}`,
     });
-    return new TestClient(createClient(settings, cacheHome === undefined ? {} : { rememberNarInfos: { files: false } }));
+    return new TestClient(
+      createClient(settings, cacheHome === undefined ? {} : { rememberNarInfos: { files: false } }),
+    );
   }
 
   /** Opens the store below `root`, making it if need be. */
