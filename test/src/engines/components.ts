@@ -21,6 +21,7 @@ export type ComponentName =
   | 'load'
   | 'sandbox'
   | 'ssh'
+  | 'sudo'
   | 'example'
   | 'machine'
   | 'systemd'
