@@ -87,8 +87,11 @@ export class Substituter {
 
   /** Whether caches were asked for all these paths before, and have them; perhaps not what they refer to. */
   async isKnown(paths: readonly StorePath[]): Promise<boolean> {
-    const found = await Promise.allSettled(paths.map((path) => this.#found.get(path)));
-    return found.every((each) => each.status === 'fulfilled' && each.value !== undefined);
+    for (const path of paths) {
+      const found = await this.#found.get(path)?.catch(() => undefined);
+      if (found === undefined) return false;
+    }
+    return true;
   }
 
   /** Fetches what `queryClosure` gave. @throws what the transfer throws; all that came until then stays */

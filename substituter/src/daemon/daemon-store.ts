@@ -25,6 +25,19 @@ export interface DaemonUpload {
   readonly checkSignatures: boolean;
 }
 
+/** What a daemon's garbage collector is to do: delete everything dead or these paths, or tell what lives or is dead. */
+export interface DaemonCollection {
+  readonly action: 'live' | 'dead' | 'delete' | 'delete-paths';
+  readonly paths?: Iterable<StorePath>;
+  /** Bytes after which to stop. */
+  readonly maxFreed?: number;
+}
+
+export interface DaemonCollected {
+  readonly paths: readonly string[];
+  readonly bytesFreed: number;
+}
+
 /**
  * This machine's store through Nix's daemon, for users who may not write it themselves. The daemon checks hashes and
  * signatures by its own configuration, whatever this side checked before.
@@ -217,6 +230,37 @@ export class DaemonStore implements MachineStore {
     const repair = false;
     request.number(repair).number(!checkSignatures);
     await this.#pool.use((connection) => connection.upload(request, nar));
+  }
+
+  /** Everything that keeps paths from being deleted: by path, where it is. To users that it does not trust a daemon shows less. */
+  async findRoots(): Promise<Map<StorePath, Set<string>>> {
+    return this.#call(this.#request(OPERATION.findRoots), async (reader) => {
+      const roots = new Map<StorePath, Set<string>>();
+      for (let left = await reader.number(); left > 0; left--) {
+        const place = await reader.string();
+        const path = this.storeDir.parse(await reader.string());
+        roots.set(path, (roots.get(path) ?? new Set()).add(place));
+      }
+      return roots;
+    });
+  }
+
+  /**
+   * Has the daemon collect garbage, or say what would be: full paths (also of what is no store path), and the bytes freed.
+   * @throws `daemon-refused`, as for paths to delete that are alive
+   */
+  async collectGarbage({ action, paths = [], maxFreed }: DaemonCollection): Promise<DaemonCollected> {
+    const number = ['live', 'dead', 'delete', 'delete-paths'].indexOf(action);
+    const ignoreLiveness = false; // No daemon allows that.
+    const request = this.#request(OPERATION.collectGarbage).number(number).strings(this.#format(paths));
+    request.number(ignoreLiveness).number(maxFreed ?? 2n ** 64n - 1n);
+    // Three fields without a meaning any more.
+    request.number(0).number(0).number(0);
+    return this.#call(request, async (reader) => {
+      const collected = { paths: await reader.strings(), bytesFreed: await reader.number() };
+      await reader.skipNumber();
+      return collected;
+    });
   }
 
   #request(operation: number): WireWriter {

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
-import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { needsComponent } from '../engines/components.js';
@@ -187,4 +188,42 @@ test('files are added, hashed and fetched under the names that Nix gives them', 
     await ours(nix, 'nix-hash', ['--flat', '--type', 'sha256', '--base32', `${tree}/file`]),
     path,
   ]);
+});
+
+test('through the daemon, garbage is shown, deleted and collected as stock Nix has it', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  await using nix = await Nix.create({ storeDir: 'diverted' });
+  const file = nix.scratch.join('expressions.nix');
+  await writeFile(file, expressions);
+  const link = nix.scratch.join('result');
+  const kept = await nix.run('nix-build', [file, '-A', 'leaf', '-o', link]);
+  const dead = await nix.run('nix-build', [file, '-A', 'outputs', '--no-out-link']);
+  const profile = nix.scratch.join('var/profiles/per-user/somebody/profile');
+  await mkdir(dirname(profile), { recursive: true });
+  await symlink(dead, `${profile}-1-link`);
+  await symlink(kept, `${profile}-2-link`);
+  await symlink('profile-2-link', profile);
+  await using daemon = await nix.startDaemon();
+  const env = { ...nix.environment, NIX_REMOTE: `unix://${daemon.socket}` };
+  for (const what of ['--print-live', '--print-dead'])
+    await assertSame(nix, 'nix-store', ['--gc', what], { env });
+  // Those of processes, without a file, come and go; and Nix has no order.
+  const places = (text: Buffer) => text.toString().match(/^\/.*/gm)?.sort();
+  for (const args of [
+    ['--gc', '--print-roots'],
+    ['-q', '--roots', kept],
+  ]) {
+    const got = await runOurs(nix, 'nix-store', args, { env });
+    assert.deepEqual(
+      places(got.stdout),
+      places((await nix.try('nix-store', args, { env })).stdout),
+      got.stderr,
+    );
+  }
+  const refused = await runOurs(nix, 'nix-store', ['--delete', kept], { env });
+  assert.match(refused.stderr, /since it is still alive/);
+  const collected = await runOurs(nix, 'nix-collect-garbage', ['-d'], { env });
+  assert.match(collected.stderr, /^removing profile version 1$/m);
+  assert.match(collected.stdout.toString(), /^[1-9]\d* store paths deleted, \d+\.\d\d MiB freed$/m);
+  assert.equal(await nix.run('nix-store', ['--check-validity', '--print-invalid', kept, dead]), dead);
 });

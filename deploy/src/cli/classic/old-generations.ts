@@ -1,4 +1,4 @@
-import { lstatSync, readdirSync, readlinkSync, unlinkSync } from 'node:fs';
+import { accessSync, constants, lstatSync, readdirSync, readlinkSync, unlinkSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { isWritable } from '@larder/substituter/local-store/layout';
 import { usageError } from './messages.js';
@@ -17,17 +17,33 @@ export async function deleteOldGenerations(
 ): Promise<void> {
   const before = options.olderThan === undefined ? undefined : parsePeriod(options.olderThan);
   const visit = (directory: string): void => {
-    if (!isWritable(directory)) return;
+    if (!isReadable(directory)) return;
+    // Not ours to change; but what is below may be, such as a user's own profiles.
+    const writable = isWritable(directory);
     for (const entry of readdirSync(directory, { withFileTypes: true })) {
       const path = `${directory}/${entry.name}`;
       if (entry.isDirectory()) visit(path);
-      else if (entry.isSymbolicLink() && existsAsLink(path) && readlinkSync(path).includes('link')) {
+      else if (
+        writable &&
+        entry.isSymbolicLink() &&
+        existsAsLink(path) &&
+        readlinkSync(path).includes('link')
+      ) {
         session.say(`removing old generations of profile ${path}`);
         deleteGenerations(session, path, { before, dryRun: options.dryRun });
       }
     }
   };
   visit(`${session.layout.stateDir}/profiles`);
+}
+
+function isReadable(directory: string): boolean {
+  try {
+    accessSync(directory, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A generation may have gone with its profile's others meanwhile. */

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { collectGarbage, findRoots } from '@larder/builder/gc/collect-garbage';
 import { deletePaths as deleteFromStore } from '@larder/builder/gc/delete-paths';
 import { findLivePaths } from '@larder/builder/gc/live-paths';
-import { formatMebibytes, printLines, usageError } from './messages.js';
+import { formatMebibytes, notSupported, printLines, usageError } from './messages.js';
 import type { OperationRequest } from './nix-store.js';
 import type { ToolSession } from './session.js';
 import { followToStorePath } from './store-arguments.js';
@@ -41,8 +41,12 @@ export function keptPaths(session: ToolSession): {
 
 /** Deletes all garbage, or about as much as is asked for, and tells how much it was. */
 export async function collectAll(session: ToolSession, maxFreed: number | undefined): Promise<void> {
-  const store = await session.localStore();
   if (maxFreed === 0) return reportFreed(0, 0);
+  const store = await session.store();
+  if (!('layout' in store)) {
+    const { paths, bytesFreed } = await store.collectGarbage({ action: 'delete', maxFreed });
+    return reportFreed(paths.length, bytesFreed);
+  }
   session.say('finding garbage collector roots...');
   const { deleted, freed } = await collectGarbage(store, {
     ...keptPaths(session),
@@ -64,8 +68,8 @@ function reportFreed(paths: number, bytes: number): void {
 }
 
 async function printRoots(session: ToolSession): Promise<void> {
-  const store = await session.localStore();
-  const roots = findRoots(store);
+  const store = await session.store();
+  const roots = 'layout' in store ? findRoots(store) : await store.findRoots();
   const valid = await store.queryValidPaths(roots.keys());
   const lines = [...roots].flatMap(([path, places]) =>
     valid.has(path) ? [...places].map((place) => [place, store.storeDir.format(path)] as const) : [],
@@ -75,15 +79,21 @@ async function printRoots(session: ToolSession): Promise<void> {
 }
 
 async function printLive(session: ToolSession): Promise<void> {
-  const store = await session.localStore();
+  const store = await session.store();
+  if (!('layout' in store)) return printPaths((await store.collectGarbage({ action: 'live' })).paths);
   session.say('finding garbage collector roots...');
   session.say('determining live/dead paths...');
   const live = await findLivePaths(store, keptPaths(session));
-  printLines([...live].sort().map((path) => store.storeDir.format(path)));
+  printPaths([...live].map((path) => store.storeDir.format(path)));
+}
+
+function printPaths(paths: readonly string[]): void {
+  printLines([...paths].sort());
 }
 
 async function printDead(session: ToolSession): Promise<void> {
-  const store = await session.localStore();
+  const store = await session.store();
+  if (!('layout' in store)) return printPaths((await store.collectGarbage({ action: 'dead' })).paths);
   session.say('finding garbage collector roots...');
   session.say('determining live/dead paths...');
   const { deleted } = await collectGarbage(store, {
@@ -92,14 +102,21 @@ async function printDead(session: ToolSession): Promise<void> {
     signal: session.signal,
   });
   const full = deleted.map((name) => `${store.storeDir.path}/${name}`);
-  printLines(full.filter((path) => store.storeDir.contains(path)).sort());
+  printPaths(full.filter((path) => store.storeDir.contains(path)));
 }
 
 /** `nix-store --delete`. */
 export async function deletePaths(session: ToolSession, { flags, args }: OperationRequest): Promise<number> {
   const ignoreLiveness = readFlags(flags, ['--ignore-liveness']).size > 0;
-  const store = await session.localStore();
+  const store = await session.store();
   const paths = args.map((arg) => followToStorePath(arg, store.storeDir));
+  if (!('layout' in store)) {
+    if (ignoreLiveness)
+      throw notSupported("'--ignore-liveness' through the Nix daemon", 'it allows that to nobody');
+    const collected = await store.collectGarbage({ action: 'delete-paths', paths });
+    reportFreed(collected.paths.length, collected.bytesFreed);
+    return 0;
+  }
   session.say('finding garbage collector roots...');
   let deleted = 0;
   let freed = 0;

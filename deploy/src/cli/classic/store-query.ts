@@ -191,7 +191,7 @@ async function printRoots({ session, store }: Query, paths: readonly StorePath[]
     outputs: session.flag('keep-derivations', true),
   });
   const { findRoots } = await import('@larder/builder/gc/collect-garbage');
-  const roots = findRoots(await session.localStore());
+  const roots = 'layout' in store ? findRoots(store) : await store.findRoots();
   for (const target of [...roots.keys()].sort()) {
     if (!kept.has(target)) continue;
     for (const place of [...roots.get(target)!].sort())
