@@ -4,6 +4,8 @@ import { type ErrorFields, LarderError } from '@larder/signing/errors';
 export type ServerErrorCode =
   | 'config-malformed'
   | 'database-failed'
+  | 'database-not-empty'
+  | 'dump-malformed'
   | 'storage-failed'
   | 'storage-key-malformed'
   | 'key-unsealable'

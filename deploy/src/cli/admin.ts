@@ -1,14 +1,14 @@
-import { loadConfig } from '@larder/cache-server/config';
 import { openLog } from '@larder/cache-server/logger';
 import { prepareServer } from '@larder/cache-server/prepare';
 import { type Reindexed, reindex } from '@larder/cache-server/reindex';
-import { openFoundation } from '@larder/cache-server/start';
 import type { Command } from 'commander';
+import { createCopyStorageCommand } from './admin-copy.js';
+import { createFsckCommand } from './admin-fsck.js';
+import { createExportCommand, createImportCommand } from './admin-metadata.js';
+import { addPlaceOptions, readServerConfig, type ServerPlace, withFoundation } from './admin-place.js';
 import { createVerb } from './command.js';
 
-interface ReindexOptions {
-  readonly config?: string;
-  readonly data?: string;
+interface ReindexOptions extends ServerPlace {
   readonly json?: true;
 }
 
@@ -20,45 +20,47 @@ export function createCommand(): Command {
     ],
   });
   admin.addCommand(
-    createVerb('reindex', {
-      summary:
-        'Rebuild the database from the storage: every narinfo whose NAR is there becomes a path again. What the database ' +
-        'has stays. Safe beside a running server.',
-      examples: [
-        ['larder admin reindex --config /etc/larder.toml', 'the storage and database of that server'],
-      ],
-    })
-      .option('--config <file>', "the server's larder.toml")
-      .option('--data <dir>', "the server's data directory")
+    addPlaceOptions(
+      createVerb('reindex', {
+        summary:
+          'Rebuild the database from the storage: every narinfo whose NAR is there becomes a path again. What the database ' +
+          'has stays. Safe beside a running server.',
+        examples: [
+          ['larder admin reindex --config /etc/larder.toml', 'the storage and database of that server'],
+        ],
+      }),
+    )
       .option('--json', 'print what was found as JSON')
       .action(runReindex),
   );
   admin.addCommand(
-    createVerb('prepare', {
-      summary:
-        'Bring the tables of the database up to date and make what a first start makes, and end: for deployments that do so ' +
-        'once, before replicas start. Done again it changes nothing.',
-      examples: [
-        ['larder admin prepare --config /etc/larder.toml', 'migrate the database of that server'],
-        ['larder admin prepare --config /etc/larder.toml --create-bucket', 'make the S3 bucket as well'],
-      ],
-    })
-      .option('--config <file>', "the server's larder.toml")
-      .option('--data <dir>', "the server's data directory")
+    addPlaceOptions(
+      createVerb('prepare', {
+        summary:
+          'Bring the tables of the database up to date and make what a first start makes, and end: for deployments that do so ' +
+          'once, before replicas start. Done again it changes nothing.',
+        examples: [
+          ['larder admin prepare --config /etc/larder.toml', 'migrate the database of that server'],
+          ['larder admin prepare --config /etc/larder.toml --create-bucket', 'make the S3 bucket as well'],
+        ],
+      }),
+    )
       .option('--create-bucket', 'make the bucket, unless it is there')
       .action(runPrepare),
   );
+  admin.addCommand(createFsckCommand());
+  admin.addCommand(createExportCommand());
+  admin.addCommand(createImportCommand());
+  admin.addCommand(createCopyStorageCommand());
   return admin;
 }
 
-interface PrepareOptions {
-  readonly config?: string;
-  readonly data?: string;
+interface PrepareOptions extends ServerPlace {
   readonly createBucket?: true;
 }
 
 async function runPrepare(options: PrepareOptions): Promise<void> {
-  const config = await readConfig(options);
+  const config = await readServerConfig(options);
   await using log = openLog({ ...config.log, level: 'silent' });
   const made = await prepareServer(config, log.logger, { createBucket: options.createBucket ?? false });
   for (const cache of made.caches) process.stdout.write(`made cache ${cache}\n`);
@@ -66,22 +68,8 @@ async function runPrepare(options: PrepareOptions): Promise<void> {
   process.stdout.write('ready to serve\n');
 }
 
-function readConfig({
-  config: file,
-  data,
-}: Pick<PrepareOptions, 'config' | 'data'>): ReturnType<typeof loadConfig> {
-  return loadConfig({
-    ...(file === undefined ? {} : { file }),
-    ...(data === undefined ? {} : { overrides: { data } }),
-  });
-}
-
 async function runReindex({ json, ...place }: ReindexOptions): Promise<void> {
-  const config = await readConfig(place);
-  // Standard output is for the result.
-  await using log = openLog({ ...config.log, level: 'silent' });
-  await using foundation = await openFoundation(config, log.logger);
-  const results = await reindex(foundation);
+  const results = await withFoundation(place, reindex);
   process.stdout.write(json === true ? `${JSON.stringify(results)}\n` : results.map(describe).join(''));
   if (results.some(({ refused, dangling }) => refused.length + dangling > 0)) process.exitCode = 1;
 }

@@ -1,0 +1,136 @@
+import type { Cache } from '../caches/cache.js';
+import { settleObject } from '../collect/lapsed.js';
+import { leaseOf } from '../collect/withdraw.js';
+import { inBatches } from '../database/batches.js';
+import { recountUsage } from '../database/tables/cache-usage.js';
+import { queryNar } from '../database/tables/nars.js';
+import { transact } from '../database/transaction.js';
+import { Leases } from '../leases/leases.js';
+import { narObject } from '../nars/nar-store.js';
+import { reindexCache } from '../reindex.js';
+import type { Foundation } from '../start.js';
+import { narKey, objectKeys } from '../storage/object-key.js';
+import type { Fault, FaultKind } from './fsck.js';
+import { queryDangling } from './fsck-queries.js';
+
+/**
+ * Makes bucket and database agree again. Nothing is made up: a path whose NAR is gone or damaged goes, with what refers to it,
+ * so that it can be pushed again; a narinfo that only the bucket has is taken in if it is sound, and goes if it is not; one that
+ * only the database has is written.
+ * @returns how many faults are no more
+ */
+export async function repairCache(
+  foundation: Foundation,
+  cache: Cache,
+  faults: readonly Fault[],
+): Promise<number> {
+  const of = (...kinds: readonly FaultKind[]): string[] => [
+    ...new Set(faults.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name)),
+  ];
+  const repair = new Repair(foundation, cache);
+  for (const narHash of of('nar-missing', 'nar-damaged')) await repair.dropNar(narHash);
+  const unrecorded = of('narinfo-unrecorded');
+  if (unrecorded.length > 0) await reindexCache(foundation, cache);
+  for (const key of unrecorded) await repair.settleNarInfo(key);
+  for (const hashPart of of('narinfo-missing', 'narinfo-differs'))
+    await repair.settle(leaseOf(hashPart), leaseOf(hashPart));
+  await repair.dropDangling();
+  for (const key of of('nar-unrecorded')) await repair.dropObject(key);
+  const { nar_lease: narLease } = foundation.config.collection;
+  await recountUsage(foundation.database.write, cache.id, Date.now() + narLease);
+  return faults.length;
+}
+
+class Repair {
+  readonly #foundation: Foundation;
+  readonly #cache: Cache;
+  readonly #leases: Leases;
+
+  constructor(foundation: Foundation, cache: Cache) {
+    this.#foundation = foundation;
+    this.#cache = cache;
+    this.#leases = new Leases(foundation.database);
+  }
+
+  /** Lets go of a NAR that is not what it should be, and of the paths that have it. */
+  async dropNar(narHash: string): Promise<void> {
+    const { database, storage } = this.#foundation;
+    const { id, name } = this.#cache;
+    const rows = await database.write
+      .selectFrom('paths')
+      .select('hash_part')
+      .where('cache_id', '=', id)
+      .where('nar_hash', '=', narHash)
+      .execute();
+    await this.#dropPaths(rows.map((row) => row.hash_part));
+    await using lease = await this.#leases.take(id, [narObject(narHash)]);
+    const row = await queryNar(database.write, id, narHash);
+    await transact(database, async (db) => {
+      for (const table of ['nar_files', 'nar_facts', 'withdrawn_paths', 'nars'] as const)
+        await db.deleteFrom(table).where('cache_id', '=', id).where('nar_hash', '=', narHash).execute();
+    });
+    await storage.delete([row === undefined ? objectKeys.nar(name, narHash) : narKey(name, row)]);
+    await lease.release();
+  }
+
+  /** Paths go that refer to what is not there, and then those that referred to them. */
+  async dropDangling(): Promise<void> {
+    if ((this.#cache.options.upstreams ?? []).length > 0) return;
+    for (;;) {
+      const dangling = await queryDangling(this.#foundation.database.write, this.#cache.id);
+      if (dangling.length === 0) return;
+      await this.#dropPaths([...new Set(dangling.map((row) => row.hash_part))]);
+    }
+  }
+
+  /** What the database does not know of a narinfo in the bucket by now is not sound. */
+  async settleNarInfo(key: string): Promise<void> {
+    const hashPart = /\/([0-9a-z]{32})\.narinfo$/.exec(key)?.[1];
+    if (hashPart === undefined) await this.#foundation.storage.delete([key]);
+    else await this.settle(leaseOf(hashPart), leaseOf(hashPart));
+  }
+
+  /** Makes an object of the bucket what the database says. */
+  async settle(object: string, lockedBy: string): Promise<void> {
+    await using lease = await this.#leases.take(this.#cache.id, [lockedBy]);
+    await settleObject(this.#foundation, this.#cache, object);
+    await lease.release();
+  }
+
+  /** Deletes a NAR that nobody recorded, unless somebody did meanwhile. */
+  async dropObject(key: string): Promise<void> {
+    const { database, storage } = this.#foundation;
+    const narHash = /\/nar\/([0-9a-z]{52})\.nar\.zst$/.exec(key)?.[1];
+    if (narHash !== undefined && objectKeys.nar(this.#cache.name, narHash) === key)
+      return this.settle(narObject(narHash), narObject(narHash));
+    const file = key.slice(this.#cache.name.length + 1);
+    const used = await database.write
+      .selectFrom('nars')
+      .select('nar_hash')
+      .where('cache_id', '=', this.#cache.id)
+      .where('file', '=', file)
+      .executeTakeFirst();
+    if (used === undefined) await storage.delete([key]);
+  }
+
+  async #dropPaths(hashParts: readonly string[]): Promise<void> {
+    if (hashParts.length === 0) return;
+    const { database, storage } = this.#foundation;
+    const { id, name } = this.#cache;
+    await using lease = await this.#leases.take(id, hashParts.map(leaseOf));
+    await transact(database, async (db) => {
+      await inBatches(hashParts, async (batch) => {
+        for (const table of ['path_references', 'paths'] as const)
+          await db.deleteFrom(table).where('cache_id', '=', id).where('hash_part', 'in', batch).execute();
+        return [];
+      });
+    });
+    await storage.delete(
+      hashParts.flatMap((hashPart) => [
+        objectKeys.narInfo(name, hashPart),
+        objectKeys.listing(name, hashPart),
+      ]),
+    );
+    await lease.release();
+  }
+}
