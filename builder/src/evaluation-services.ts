@@ -7,6 +7,7 @@ import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { FetchedTree, FetchInput, OutputToRealise } from './eval/host.js';
 import type { ReplCompletion, ReplQuestion } from './evaluation.js';
+import type { AccessTokens } from './fetch/access-tokens.js';
 import { Fetcher } from './fetch/fetcher.js';
 import { StoreWriter, type TreeToWrite } from './store-writer.js';
 
@@ -37,6 +38,10 @@ export interface EvaluationContext {
   readonly storeless?: boolean;
   /** Where a conversation's lines come from. */
   readonly prompt?: EvaluationPrompt | undefined;
+  /** Tokens for forges, by what they are for. */
+  readonly accessTokens: AccessTokens;
+  /** The `Authorization` header for a URL, from the netrc file. */
+  readonly authorization: (url: URL) => string | undefined;
   readonly stateDir: string;
   readonly cacheDir: string;
   readonly storeDir: string;
@@ -148,6 +153,8 @@ export class EvaluationServices {
       cacheDir: this.context.cacheDir,
       storeDir: this.context.storeDir,
       realStoreDir: this.context.realStoreDir,
+      accessTokens: this.context.accessTokens,
+      authorization: this.context.authorization,
     });
   }
 

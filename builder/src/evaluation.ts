@@ -55,6 +55,22 @@ export interface EvaluationParts {
 const gcWarning =
   "warning: you did not specify '--add-root'; the result might be removed by the garbage collector";
 
+/** A restricted evaluation reads the search path, and nothing else of this machine; a pure one not even that. */
+export function restrictHost(
+  host: LocalHost,
+  evaluator: Evaluator,
+  { pureEval, restrictEval }: Pick<EvaluationRequest['settings'], 'pureEval' | 'restrictEval'>,
+): void {
+  if (!pureEval && !restrictEval) return;
+  const directory = host.workingDirectory();
+  const roots = pureEval ? [] : evaluator.searchPath.map(({ path }) => canonicalPath(path, directory));
+  host.restrict(
+    roots.flatMap((root) => [root, host.resolveSymlinks(root)]),
+    pureEval,
+  );
+  host.allow('/__corepkgs__');
+}
+
 /** One evaluation from start to end: prints what it was asked for on standard output. */
 class Evaluation {
   private readonly request: EvaluationRequest;
@@ -88,22 +104,9 @@ class Evaluation {
     });
   }
 
-  /** A restricted evaluation reads the search path, and nothing else of this machine; a pure one not even that. */
-  private restrict(): void {
-    const { pureEval, restrictEval } = this.request.settings;
-    if (!pureEval && !restrictEval) return;
-    const directory = this.host.workingDirectory();
-    const roots = pureEval ? [] : this.evaluator.searchPath.map(({ path }) => canonicalPath(path, directory));
-    this.host.restrict(
-      roots.flatMap((root) => [root, this.host.resolveSymlinks(root)]),
-      pureEval,
-    );
-    this.host.allow('/__corepkgs__');
-  }
-
   run(): void {
     const { goal } = this.request;
-    this.restrict();
+    restrictHost(this.host, this.evaluator, this.request.settings);
     if (goal.kind === 'find-file') {
       for (const name of goal.names) this.print(`${findFile(this.evaluator.searchPath, toByteText(name))}\n`);
       return;

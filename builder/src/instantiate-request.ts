@@ -27,6 +27,8 @@ export interface LanguageSettings {
   /** Whether results are kept and given again. */
   readonly evalCache: boolean;
   readonly currentSystem: string;
+  /** Tokens for forges, by what they are for. */
+  readonly accessTokens: Readonly<Record<string, string>>;
   readonly experimentalFeatures: readonly string[];
   /** What becomes of the lock file of the flake that is evaluated; without it, nothing does. */
   readonly flakeLock?: FlakeLockMode;

@@ -1,4 +1,5 @@
 import { LarderError } from '@larder/signing/errors';
+import { parseAccessTokens } from './fetch/access-tokens.js';
 import type { LanguageSettings } from './instantiate-request.js';
 
 type Lint = LanguageSettings['lintUrlLiterals'];
@@ -21,6 +22,7 @@ export function defaultSettings(): MutableSettings {
     traceVerbose: false,
     abortOnWarn: false,
     evalCache: true,
+    accessTokens: {},
     currentSystem: `${machine}-${process.platform}`,
     experimentalFeatures: ['fetch-tree'],
     lintUrlLiterals: 'ignore',
@@ -91,11 +93,20 @@ const ignored = new Set<string>([
   'extra-platforms',
   'extra-sandbox-paths',
   'sandbox-paths',
-  'access-tokens',
   'netrc-file',
   'flake-registry',
   'nix-path',
 ]);
+
+/** Settings of evaluation that take another value than a switch's; they may begin with `extra-`. */
+const withValue: readonly string[] = [
+  'max-call-depth',
+  'allowed-uris',
+  'access-tokens',
+  'system',
+  'eval-system',
+  'experimental-features',
+];
 
 /** Whether a setting is one this program knows. */
 export function isSetting(name: string): boolean {
@@ -104,7 +115,7 @@ export function isSetting(name: string): boolean {
     Object.hasOwn(booleans, name) ||
     Object.hasOwn(lints, name) ||
     ignored.has(name) ||
-    ['max-call-depth', 'allowed-uris', 'system', 'eval-system', 'experimental-features'].includes(plain)
+    withValue.includes(plain)
   );
 }
 
@@ -146,6 +157,12 @@ export function applySetting(settings: MutableSettings, name: string, value: str
       return;
     case 'extra-allowed-uris':
       settings.allowedUris = [...settings.allowedUris, ...words(value)];
+      return;
+    case 'access-tokens':
+      settings.accessTokens = parseAccessTokens(value);
+      return;
+    case 'extra-access-tokens':
+      settings.accessTokens = { ...settings.accessTokens, ...parseAccessTokens(value) };
       return;
     case 'system':
     case 'eval-system':

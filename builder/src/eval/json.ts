@@ -194,9 +194,10 @@ class JsonReader {
   }
 
   private fail(at: number, what: string, code = 101): NixError {
-    const before = this.text.slice(0, at + 1);
-    const lines = before.split('\n');
-    const place = `line ${lines.length}, column ${lines.at(-1)!.length}`;
+    const lines = this.text.slice(0, at + 1).split('\n');
+    // The end counts as a character.
+    const column = lines.at(-1)!.length + (at >= this.text.length ? 1 : 0);
+    const place = `line ${lines.length}, column ${column}`;
     return new NixError('eval', `[json.exception.parse_error.${code}] parse error at ${place}: ${what}`);
   }
 

@@ -26,15 +26,36 @@ export function printAttributeName(name: string): string {
   return name;
 }
 
+/** So many more digits show whether a number lies exactly between two that are printed: then zeros follow a five. */
+const TIE_DIGITS = 40;
+
+/** A number with so many digits after the point, rounded as C rounds: from the middle to the even digit, not upwards. */
+function roundDigits(
+  value: number,
+  digits: number,
+  print: (value: number, digits: number) => string,
+): string {
+  const rounded = print(value, digits);
+  const [long = '', exponent] = print(value, Math.min(100, digits + TIE_DIGITS)).split('e');
+  const end = long.indexOf('.') + 1 + digits;
+  const [head, tail] = [long.slice(0, digits === 0 ? end - 1 : end), long.slice(end)];
+  if (!/^50*$/.test(tail) || !/[02468]$/.test(head)) return rounded;
+  return exponent === undefined ? head : `${head}e${exponent}`;
+}
+
+const printExponential = (value: number, digits: number): string => value.toExponential(digits);
+const printFixed = (value: number, digits: number): string => value.toFixed(digits);
+
 function printGeneral(value: number, digits: number): string {
-  const [mantissa, exponentText] = value.toExponential(digits - 1).split('e') as [string, string];
+  const exponential = roundDigits(value, digits - 1, printExponential);
+  const [mantissa, exponentText] = exponential.split('e') as [string, string];
   const exponent = Number(exponentText);
   if (exponent < -4 || exponent >= digits) {
     const trimmed = mantissa.includes('.') ? mantissa.replace(/\.?0+$/, '') : mantissa;
     const magnitude = Math.abs(exponent).toString().padStart(2, '0');
     return `${trimmed}e${exponent < 0 ? '-' : '+'}${magnitude}`;
   }
-  const fixed = value.toFixed(Math.max(0, digits - 1 - exponent));
+  const fixed = roundDigits(value, Math.max(0, digits - 1 - exponent), printFixed);
   return fixed.includes('.') ? fixed.replace(/\.?0+$/, '') : fixed;
 }
 
@@ -57,6 +78,6 @@ export function formatFloat(value: number): string {
 export function formatFloatFixed(value: number): string {
   const special = printSpecial(value);
   if (special !== undefined) return special;
-  if (Math.abs(value) < 1e21) return Object.is(value, -0) ? '-0.000000' : value.toFixed(6);
+  if (Math.abs(value) < 1e21) return Object.is(value, -0) ? '-0.000000' : roundDigits(value, 6, printFixed);
   return `${BigInt(value).toString()}.000000`;
 }

@@ -6,10 +6,15 @@ export function splitVersion(version: string): string[] {
   return version.match(/[0-9]+|[^0-9.-]+/g) ?? [];
 }
 
+/** Digits that a C++ `int` holds: Nix takes more of them for letters. */
+function isNumber(component: string): boolean {
+  return /^[0-9]+$/.test(component) && Number(component) <= 0x7fff_ffff;
+}
+
 function precedes(a: string, b: string): boolean {
-  const numberA = /^[0-9]+$/.test(a);
-  const numberB = /^[0-9]+$/.test(b);
-  if (numberA && numberB) return BigInt(a) < BigInt(b);
+  const numberA = isNumber(a);
+  const numberB = isNumber(b);
+  if (numberA && numberB) return Number(a) < Number(b);
   if (a === '' && numberB) return true;
   if (a === 'pre' && b !== 'pre') return true;
   if (b === 'pre') return false;

@@ -14,6 +14,7 @@ import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
 import { addPath } from '@larder/substituter/local-store/add-path';
 import { LocalStore } from '@larder/substituter/local-store/local-store';
 import type { FetchedTree, FetchInput } from '../eval/host.js';
+import type { AccessTokens } from './access-tokens.js';
 import { fetchGitTree } from './git.js';
 import { forgeArchive, inputFromUrl } from './inputs.js';
 import { fetchMercurialTree } from './mercurial.js';
@@ -27,6 +28,10 @@ export interface FetcherOptions {
   readonly cacheDir: string;
   readonly storeDir: string;
   readonly realStoreDir: string;
+  /** Tokens for forges, by what they are for. */
+  readonly accessTokens: AccessTokens;
+  /** The `Authorization` header for a URL, from the netrc file. */
+  readonly authorization: (url: URL) => string | undefined;
 }
 
 /** A directory that is gone when its user is done with it. */
@@ -55,7 +60,7 @@ export class Fetcher {
     readonly sha256: string | undefined;
   }): Promise<StorePath> {
     return withTemporaryDirectory(async (directory) => {
-      const file = await download(request.url, directory);
+      const file = await this.download(request.url, directory);
       const tree = request.unpack ? (await unpackFile(file, directory)).tree : file;
       if (request.sha256 !== undefined && request.sha256 !== '') {
         await checkHash(tree, request.url, { expected: request.sha256, unpack: request.unpack });
@@ -141,9 +146,24 @@ export class Fetcher {
     return { ...(await this.describe(real, { ...input, lastModified })), sources };
   }
 
-  private async fetchArchive(input: FetchInput, url: string): Promise<FetchedTree> {
+  /** Downloads with the headers given, or with the netrc file's login for the host. */
+  private async download(
+    url: string,
+    directory: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<string> {
+    if (url.startsWith('file:')) return copyFile(url, directory);
+    const login = Object.keys(headers).length > 0 ? undefined : this.options.authorization(new URL(url));
+    return download(url, directory, login === undefined ? headers : { authorization: login });
+  }
+
+  private async fetchArchive(
+    input: FetchInput,
+    url: string,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<FetchedTree> {
     return withTemporaryDirectory(async (directory) => {
-      const file = await download(url, directory);
+      const file = await this.download(url, directory, headers);
       if (input.type === 'file' || input.unpack === false) return this.describe(file, input);
       const { tree, newest } = await unpackFile(file, directory);
       return this.describe(tree, { ...input, lastModified: newest });
@@ -151,8 +171,8 @@ export class Fetcher {
   }
 
   private async fetchForge(input: FetchInput): Promise<FetchedTree> {
-    const { url, rev } = await forgeArchive(input);
-    const tree = await this.fetchArchive({ type: 'tarball', url }, url);
+    const { url, rev, headers } = await forgeArchive(input, this.options.accessTokens);
+    const tree = await this.fetchArchive({ type: 'tarball', url }, url, headers);
     return {
       storePath: tree.storePath,
       attrs: { ...input, ...tree.attrs, type: String(input.type), rev },
@@ -184,29 +204,36 @@ function describeInput(input: FetchInput): string {
   );
 }
 
-/** Brings a file to `directory`; gives where it is. */
-async function download(url: string, directory: string): Promise<string> {
-  const name = join(directory, 'file');
-  if (url.startsWith('file:')) {
-    const path = url.startsWith('file://') ? fileURLToPath(url) : url.slice('file:'.length);
-    if (!path.startsWith('/')) {
-      throw new LarderError(
-        'url-relative',
-        `tarball '${url}' must use an absolute path. The 'file' scheme does not support relative paths.`,
-      );
-    }
-    try {
-      await writeFile(name, await readFile(path));
-    } catch (error) {
-      throw new LarderError('download-failed', `unable to download '${url}': could not read ${path}`, {
-        cause: error,
-      });
-    }
-    return name;
+/** Brings a file of this machine to `directory`; gives where it is. */
+async function copyFile(url: string, directory: string): Promise<string> {
+  const path = url.startsWith('file://') ? fileURLToPath(url) : url.slice('file:'.length);
+  if (!path.startsWith('/')) {
+    throw new LarderError(
+      'url-relative',
+      `tarball '${url}' must use an absolute path. The 'file' scheme does not support relative paths.`,
+    );
   }
+  const name = join(directory, 'file');
+  try {
+    await writeFile(name, await readFile(path));
+  } catch (error) {
+    throw new LarderError('download-failed', `unable to download '${url}': could not read ${path}`, {
+      cause: error,
+    });
+  }
+  return name;
+}
+
+/** Brings a file to `directory`; gives where it is. */
+async function download(
+  url: string,
+  directory: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<string> {
+  const name = join(directory, 'file');
   let response: Response;
   try {
-    response = await fetch(url);
+    response = await fetch(withoutLogin(url), { headers });
   } catch (error) {
     throw new LarderError('download-failed', `unable to download '${url}': the server could not be reached`, {
       cause: error,
@@ -217,6 +244,15 @@ async function download(url: string, directory: string): Promise<string> {
   }
   await writeFile(name, response.body ?? new Uint8Array());
   return name;
+}
+
+/** `fetch` refuses a URL with a login in it; the header has that. */
+function withoutLogin(url: string): string {
+  const parsed = new URL(url);
+  if (parsed.username === '' && parsed.password === '') return url;
+  parsed.username = '';
+  parsed.password = '';
+  return parsed.href;
 }
 
 async function unpackFile(file: string, directory: string): Promise<{ tree: string; newest: number }> {

@@ -1,6 +1,7 @@
 import { LarderError } from '@larder/signing/errors';
 import { fetchInputOf, parseFlakeRef } from '../eval/flake-ref.js';
 import type { FetchInput } from '../eval/host.js';
+import { type AccessTokens, accessHeaders } from './access-tokens.js';
 
 /** The attributes of an input given as a URL. @throws LarderError `input-malformed` */
 export function inputFromUrl(text: string): FetchInput {
@@ -9,10 +10,10 @@ export function inputFromUrl(text: string): FetchInput {
   return fetchInputOf(ref);
 }
 
-async function fetchJson(url: string): Promise<unknown> {
+async function fetchJson(url: string, headers: Readonly<Record<string, string>>): Promise<unknown> {
   let response: Response;
   try {
-    response = await fetch(url, { headers: { 'user-agent': 'larder' } });
+    response = await fetch(url, { headers: { ...headers, 'user-agent': 'larder' } });
   } catch (error) {
     throw new LarderError('download-failed', `unable to download '${url}': the server could not be reached`, {
       cause: error,
@@ -24,39 +25,48 @@ async function fetchJson(url: string): Promise<unknown> {
   return response.json();
 }
 
+/** Where an archive is, and what a request for it carries. */
+export interface ForgeArchive {
+  readonly url: string;
+  readonly rev: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const forgeHosts: Readonly<Record<string, string>> = { github: 'github.com', gitlab: 'gitlab.com' };
+
 /** The archive of a repository at a forge, at its revision; one without is looked up by its ref. */
-export async function forgeArchive(input: FetchInput): Promise<{ url: string; rev: string }> {
+export async function forgeArchive(input: FetchInput, tokens: AccessTokens): Promise<ForgeArchive> {
   const owner = String(input.owner);
   const repo = String(input.repo);
-  const host = input.host === undefined ? undefined : String(input.host);
+  const server = String(input.host ?? forgeHosts[String(input.type)] ?? 'git.sr.ht');
+  const headers = accessHeaders(input, server, tokens);
   const ref = input.ref === undefined ? 'HEAD' : String(input.ref);
   const given = typeof input.rev === 'string' ? input.rev : undefined;
   switch (String(input.type)) {
     case 'github': {
-      const server = host ?? 'github.com';
       const api = server === 'github.com' ? 'https://api.github.com' : `https://${server}/api/v3`;
-      const rev =
-        given ?? ((await fetchJson(`${api}/repos/${owner}/${repo}/commits/${ref}`)) as { sha: string }).sha;
+      const commit = `${api}/repos/${owner}/${repo}/commits/${ref}`;
+      const rev = given ?? ((await fetchJson(commit, headers)) as { sha: string }).sha;
+      // The public archive is not counted against the rate limit of the API; a private one is there alone.
       const archive =
-        server === 'github.com'
+        server === 'github.com' && headers.authorization === undefined
           ? `https://${server}/${owner}/${repo}/archive/${rev}.tar.gz`
           : `${api}/repos/${owner}/${repo}/tarball/${rev}`;
-      return { url: archive, rev };
+      return { url: archive, rev, headers };
     }
     case 'gitlab': {
-      const server = host ?? 'gitlab.com';
       const project = encodeURIComponent(`${decodeURIComponent(owner)}/${repo}`);
       const api = `https://${server}/api/v4/projects/${project}/repository`;
-      const commits = given === undefined ? await fetchJson(`${api}/commits?ref_name=${ref}`) : undefined;
+      const commits =
+        given === undefined ? await fetchJson(`${api}/commits?ref_name=${ref}`, headers) : undefined;
       const rev = given ?? (commits as { id: string }[])[0]!.id;
-      return { url: `${api}/archive.tar.gz?sha=${rev}`, rev };
+      return { url: `${api}/archive.tar.gz?sha=${rev}`, rev, headers };
     }
     default: {
-      const server = host ?? 'git.sr.ht';
       if (given === undefined) {
         throw new LarderError('input-unlocked', `sourcehut:${owner}/${repo} needs a revision ('rev')`);
       }
-      return { url: `https://${server}/${owner}/${repo}/archive/${given}.tar.gz`, rev: given };
+      return { url: `https://${server}/${owner}/${repo}/archive/${given}.tar.gz`, rev: given, headers };
     }
   }
 }

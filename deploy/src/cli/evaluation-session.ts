@@ -6,6 +6,7 @@ import { LarderError } from '@larder/signing/errors';
 import type { Client } from '@larder/substituter/client';
 import { findStoreLayout } from '@larder/substituter/local-store/layout';
 import type { LocalStoreUri } from '@larder/substituter/open-store';
+import { type Netrc, readNetrc } from '@larder/substituter/settings/netrc';
 import type { StoreUri } from '@larder/substituter/store-uri';
 import { type EvaluationMachine, storeUri } from '../evaluation-machine.js';
 
@@ -32,7 +33,7 @@ export async function runOnMachine(
   // Store, fetchers and codecs are a lot of code: it is loaded while the evaluation runs, if that asks for it.
   let services: Promise<EvaluationServices> | undefined;
   const open = (): Promise<EvaluationServices> => {
-    services ??= openServices(machine, connect, prompt);
+    services ??= openServices(machine, connect, { prompt, accessTokens: request.settings.accessTokens });
     return services;
   };
   try {
@@ -50,11 +51,23 @@ export async function runOnMachine(
 async function openServices(
   { settings, surroundings }: EvaluationMachine,
   connect: () => Promise<Client>,
-  prompt: EvaluationPrompt | undefined,
+  {
+    prompt,
+    accessTokens,
+  }: {
+    readonly prompt: EvaluationPrompt | undefined;
+    readonly accessTokens: Readonly<Record<string, string>>;
+  },
 ): Promise<EvaluationServices> {
   const { EvaluationServices } = await import('@larder/builder/evaluation-services');
+  let netrc: Netrc | undefined;
   return new EvaluationServices({
     prompt,
+    accessTokens,
+    authorization: (url) => {
+      netrc ??= readNetrc(settings.get('netrc-file'));
+      return netrc.authorization(url);
+    },
     storeless: storeUri(settings) === undefined,
     stateDir: findStoreLayout(settings, storeUri(settings)?.parameters ?? new Map()).stateDir,
     cacheDir: settings.directories.cacheDir.value,

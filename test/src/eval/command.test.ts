@@ -37,7 +37,11 @@ const derivations = `let
   deep = derivation { name = "deep"; ${base} drv = lib.drvPath; };
   latin = derivation { name = "latin"; ${base} text = builtins.readFile ./latin1.txt; quoted = "a\\"b\\\\c\\nd\\te"; };
   tree = derivation { name = "tree"; ${base} src = ./tree; filtered = builtins.filterSource (p: t: baseNameOf p != "skip") ./tree; };
-in { inherit lib fetched structured graph deep latin tree; app = derivation { name = "app"; ${base} inherit source lib; dev = lib.dev; }; }`;
+  floating = derivation { name = "floating"; ${base} __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256";
+    outputs = [ "out" "dev" ]; inherit lib; };
+  resolved = derivation { name = "resolved"; ${base} inherit floating; dev = floating.dev; };
+  flat = derivation { name = "flat"; ${base} __contentAddressed = true; outputHashMode = "flat"; outputHashAlgo = "sha1"; inherit resolved; };
+in { inherit lib fetched structured graph deep latin tree floating resolved flat; app = derivation { name = "app"; ${base} inherit source lib; dev = lib.dev; }; }`;
 
 test('derivations of every kind are written byte for byte as stock Nix writes them', async (t) => {
   if (!needsComponent(t, 'nix')) return;
@@ -58,7 +62,7 @@ test('derivations of every kind are written byte for byte as stock Nix writes th
   const theirs = await nix.run('nix-instantiate', [nix.scratch.join('default.nix')]);
   assert.equal(ours.stdout.trimEnd(), theirs);
   assert.deepEqual(written, await readStore(nix.realStoreDir));
-  assert.equal(written.size, 8);
+  assert.equal(written.size, 11);
 });
 
 async function readStore(directory: string): Promise<Map<string, string>> {
@@ -128,19 +132,6 @@ test('a second run gives the same without evaluating, until something it read ch
   await writeFile(nix.scratch.join('value.nix'), '1');
   assert.equal(await run(), first);
   await nix.run('nix-store', ['--check-validity', first.trim()]);
-});
-
-test('restricted evaluation reads the search path alone', async (t) => {
-  if (!needsComponent(t, 'nix')) return;
-  await using nix = await Nix.create({ storeDir: 'diverted' });
-  await writeFile(nix.scratch.join('open.nix'), '1');
-  const restricted = ['instantiate', '--eval', '--option', 'restrict-eval', 'true'];
-  const refused = await larder(nix, [...restricted, '-E', 'builtins.readFile /etc/passwd']);
-  assert.match(refused.stderr, /access to absolute path '\/etc\/passwd' is forbidden in restricted mode/);
-  const allowed = await larder(nix, [...restricted, '-I', nix.scratch.path, '-E', 'import <open.nix>']);
-  assert.equal(allowed.stdout, '1\n', allowed.stderr);
-  const uri = await larder(nix, [...restricted, '-E', 'builtins.fetchurl "http://example.org/x"']);
-  assert.match(uri.stderr, /access to URI 'http:\/\/example.org\/x' is forbidden in restricted mode/);
 });
 
 test('larder eval prints for people, and larder repl converses', async (t) => {

@@ -97,14 +97,3 @@ test('a message shows the line, the column and the trace around it', () => {
     ].join('\n'),
   );
 });
-
-test('restricted and pure evaluation refuse what they must', () => {
-  const pure = { settings: { 'pure-eval': 'true' } };
-  assert.match(evaluateError('builtins.currentTime', pure), /attribute 'currentTime' missing/);
-  assert.match(evaluateError('<nixpkgs>', pure), /cannot look up '<nixpkgs>' in pure evaluation mode/);
-  assert.match(evaluateError('~/x', pure), /can not be resolved in pure mode/);
-  assert.match(
-    evaluateError('builtins.fetchurl "http://example.org/x"', pure),
-    /in pure evaluation mode, 'fetchurl' requires a 'sha256' argument/,
-  );
-});

@@ -4,6 +4,8 @@ export const expressions: readonly string[] = [
   // numbers
   '1 + 2 * 3 - 4 / 2',
   '[ (7 / 2) ((-7) / 2) (7 / (-2)) (-7) ]',
+  // exactly between two that are printed: C takes the even one
+  '[ 12.15625 25.78125 0.001953125 427.5625 (-637.8125) 1000000.5 2.5 (toString 0.0000005) (toString 1.0000125) ]',
   '[ 1.5 2.0 1.0e10 1.0e-5 .5 100000.0 1000000.0 1234567.0 0.1 ]',
   '[ (1 + 1.5) (2 * 0.5) (1 / 2.0) (1.0 - 2) ]',
   '[ 9223372036854775807 (-9223372036854775807 - 1) (9007199254740993 + 1) (4611686018427387904 * 1) ]',
@@ -112,6 +114,7 @@ export const expressions: readonly string[] = [
   'map builtins.typeOf [ 1 1.5 "s" true null [ ] { } (x: x) builtins.map (builtins.map (x: x)) ]',
   // versions and hashes
   '[ (builtins.compareVersions "1.0" "1.1") (builtins.compareVersions "2.3pre1" "2.3") (builtins.compareVersions "2.3a" "2.3.1") ]',
+  '[ (builtins.compareVersions "2147483648" "a") (builtins.compareVersions "2147483647" "a") (builtins.compareVersions "99999999999" "100000000000") ]',
   'builtins.splitVersion "1.2-3pre4.x"',
   '[ (builtins.parseDrvName "foo-1.2") (builtins.parseDrvName "foo-bar") (builtins.parseDrvName "a-b-3c") ]',
   'map (t: builtins.hashString t "abc") [ "md5" "sha1" "sha256" "sha512" ]',

@@ -185,9 +185,11 @@ test('github: references are looked up and fetched from the host, as its API is 
   const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', ...subject];
   await runProgram('openssl', [...request, '-keyout', key, '-out', certificate], { env: nix.environment });
   const asked: string[] = [];
+  const tokens = new Set<string | undefined>();
   const archive = await readFile(nix.scratch.join('served/archive'));
-  const serve: RequestListener = ({ url = '' }, response) => {
+  const serve: RequestListener = ({ url = '', headers }, response) => {
     asked.push(url);
+    tokens.add(headers.authorization);
     if (url.endsWith('/commits/HEAD')) response.end(JSON.stringify({ sha: revision }));
     else response.end(archive);
   };
@@ -199,6 +201,39 @@ test('github: references are looked up and fetched from the host, as its API is 
   assert.deepEqual(value, [42, revision, 1700000000]);
   const api = '/api/v3/repos/someone/something';
   assert.deepEqual(asked, [`${api}/commits/HEAD`, `${api}/tarball/${revision}`]);
+  assert.deepEqual([...tokens], [undefined]);
+  tokens.clear();
+  const host = `127.0.0.1:${server.port}`;
+  const setting = `access-tokens = ${host}=wide ${host}/someone=narrow ${host}/some=no example.org=no`;
+  await ours(nix, expression, { NODE_EXTRA_CA_CERTS: certificate, NIX_CONFIG: setting });
+  assert.deepEqual([...tokens], ['token narrow'], 'the token for the longest place');
+});
+
+test('tokens and logins go with the requests they are for, and with no others', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  await using nix = await Nix.create({ storeDir: 'diverted' });
+  await makeTarball(nix, 'archive');
+  const archive = await readFile(nix.scratch.join('served/archive'));
+  const asked: [url: string, authorization: string | undefined][] = [];
+  await using server = await listen(
+    createHttpServer(({ url = '', headers }, response) => {
+      asked.push([url, headers.authorization]);
+      response.end(archive);
+    }),
+  );
+  await nix.login('secret');
+  const login = `Basic ${Buffer.from('larder:secret').toString('base64')}`;
+  const inline = `http://someone:else@127.0.0.1:${server.port}/inline`;
+  const fetched = `[ (builtins.fetchTarball "http://127.0.0.1:${server.port}/netrc") (builtins.fetchTarball "${inline}") ]`;
+  const [first, second] = (await ours(nix, fetched)) as string[];
+  assert.equal(first, second);
+  assert.deepEqual(asked, [
+    ['/netrc', login],
+    ['/inline', `Basic ${Buffer.from('someone:else').toString('base64')}`],
+  ]);
+  const other = `builtins.fetchTarball "http://localhost:${server.port}/elsewhere"`;
+  assert.equal(await ours(nix, other), first);
+  assert.deepEqual(asked.at(-1), ['/elsewhere', undefined]);
 });
 
 test('Mercurial repositories', async (t) => {

@@ -7,6 +7,7 @@ import { printPlain } from '@larder/builder/eval/print-value';
 import { parseSearchPathEntry } from '@larder/builder/eval/search-path-entry';
 import { LocalHost } from '@larder/builder/eval-host';
 import { EvalStore } from '@larder/builder/eval-store';
+import { restrictHost } from '@larder/builder/evaluation';
 import { FileAccess } from '@larder/builder/file-access';
 import { applySetting, defaultSettings } from '@larder/builder/language-settings';
 import { StoreDir } from '@larder/signing/store-path';
@@ -43,8 +44,9 @@ export function makeEvaluator(options: InProcessOptions = {}): Evaluator {
     workingDirectory: options.workingDirectory ?? '/',
   };
   const fetcher = { fetchUrl: nothing, fetchTree: nothing, fetchClosure: nothing };
-  return new Evaluator({
-    host: new LocalHost({ files: new FileAccess(), store, fetcher, surroundings }),
+  const host = new LocalHost({ files: new FileAccess(), store, fetcher, surroundings });
+  const evaluator = new Evaluator({
+    host,
     settings: {
       ...settings,
       experimentalFeatures: new Set(settings.experimentalFeatures),
@@ -52,6 +54,8 @@ export function makeEvaluator(options: InProcessOptions = {}): Evaluator {
     },
     searchPath: (options.searchPath ?? []).map(parseSearchPathEntry),
   });
+  restrictHost(host, evaluator, settings);
+  return evaluator;
 }
 
 /** The value of an expression as `--eval --strict` prints it. */

@@ -177,6 +177,7 @@ function isLocked(input: Readonly<Record<string, string | number | boolean>>): b
 
 function fetchTree(slot: Slot, git: boolean): Value {
   const input = readInput(slot, git);
+  if (git && input.url === undefined) throw new NixError('eval', "input attribute 'url' is missing");
   const shown = String(input.url ?? input.path ?? input.type);
   if (machine.settings.pureEval && !isLocked(input)) {
     throw new NixError(

@@ -23,7 +23,7 @@ import { force, isString, NixPath, NixString, type Slot, stringText, type Value 
 import { valueToXml } from '../xml.js';
 import { type Builtin, define } from './define.js';
 import { fixedOutputStorePath, parseStoreDerivation } from './derivation-outputs.js';
-import { isInStore, parseFullStorePath, splitStorePath } from './store-paths.js';
+import { isInStore, parseFullStorePath, splitStorePath, storeNameFault } from './store-paths.js';
 import { hashAlgorithm, hashBytes, parseNixHash } from './strings.js';
 
 /** A store path as a string that depends on it. */
@@ -225,6 +225,8 @@ function toFile(nameSlot: Slot, slot: Slot): Value {
       );
     }
   }
+  const fault = storeNameFault(name);
+  if (fault !== undefined) throw new NixError('eval', fault);
   return storePathString(machine.host.addText(name, contents, references, machine.settings.readOnly));
 }
 
