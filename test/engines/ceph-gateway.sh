@@ -1,10 +1,10 @@
 #!/bin/bash
-# usage: ceph-gateway.sh DIRECTORY S3_PORT MONITOR_PORT ACCESS_KEY SECRET_KEY
+# usage: ceph-gateway.sh DIRECTORY S3_PORT MONITOR_PORT ACCESS_KEY SECRET_KEY [PAUSE]
 # A throw-away S3 engine: one Ceph monitor, one OSD that keeps everything in memory, one RADOS gateway.
 # Prints "ready" once requests are answered, and runs until standard input closes; then it ends the daemons and
-# removes DIRECTORY. Needs no privileges.
+# removes DIRECTORY. Needs no privileges. With PAUSE, a gateway that is killed (gateway.pid) comes back after so many seconds.
 set -euo pipefail
-directory=$1 port=$2 monitor_port=$3 access_key=$4 secret_key=$5
+directory=$1 port=$2 monitor_port=$3 access_key=$4 secret_key=$5 pause=${6:-}
 mkdir -p "$directory"/{monitor,osd,gateway,log}
 configuration=$directory/ceph.conf
 cluster=$(cat /proc/sys/kernel/random/uuid)
@@ -69,6 +69,7 @@ stop() {
   trap - EXIT
   # Nothing is worth saving, so nothing needs a chance to save it.
   kill -KILL "${daemons[@]}" 2>/dev/null || true
+  [ ! -s "$directory/gateway.pid" ] || kill -KILL "$(cat "$directory/gateway.pid")" 2>/dev/null || true
   rm -rf "$directory"
 }
 trap stop EXIT
@@ -95,7 +96,11 @@ ceph-osd -c "$configuration" -i "$id" --mkfs --osd-uuid "$disk" >"$directory/log
 start osd ceph-osd -c "$configuration" -i "$id" -f
 timeout 60 radosgw-admin -c "$configuration" user create --uid=test --display-name=test \
   --access-key="$access_key" --secret-key="$secret_key" >"$directory/log/user.out" 2>&1 3<&- || explain
-start gateway radosgw -c "$configuration" -n client.rgw -f
+gateway_command=(radosgw -c "$configuration" -n client.rgw -f)
+if [ -n "$pause" ]; then
+  gateway_command=("$(dirname "$0")/restarting.sh" "$directory/gateway.pid" "$pause" "${gateway_command[@]}")
+fi
+start gateway "${gateway_command[@]}"
 gateway=${daemons[-1]}
 for _ in $(seq 600); do
   if (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then

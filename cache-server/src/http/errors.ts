@@ -1,6 +1,7 @@
 import { LarderError } from '@larder/signing/errors';
 import type { ErrorBody } from '@larder/signing/upload';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { isOutage } from '../database/outage.js';
 
 /** The one place where errors become statuses. Codes that are not here are faults of ours: 500. */
 const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
@@ -77,6 +78,7 @@ export interface HttpError {
 /** What an error answers with. Faults of ours tell nothing of themselves but the request's id, which the log explains. */
 export function describeError(error: unknown, requestId: string): HttpError {
   const status = error instanceof LarderError ? STATUS[error.code] : undefined;
+  if (isOutage(error)) return unavailable('database-failed', requestId);
   if (!(error instanceof LarderError) || status === undefined) return internal(requestId);
   // Where the storage is and why it failed is for the log.
   if (status === 503) return unavailable(error.code, requestId);

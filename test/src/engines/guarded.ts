@@ -1,7 +1,34 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { LarderError } from '@larder/signing/errors';
+
+/** Runs a command until standard input closes: see there. */
+export const guard: string = engineScript('guard.sh');
+/** Runs a command again whenever it was killed: see there. */
+export const restarting: string = engineScript('restarting.sh');
+
+/** A script of `test/engines`. */
+export function engineScript(name: string): string {
+  return fileURLToPath(new URL(`../../engines/${name}`, import.meta.url));
+}
+
+/** Kills the process whose id a file has, without warning. */
+export async function killByFile(file: string): Promise<void> {
+  const pid = Number(await readFile(file, 'utf8'));
+  // Between two lives of it there is nothing to kill.
+  if (pid > 1) tryKill(pid);
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
 
 /** A service that lives as long as its holder: it ends when disposed of, and when this process dies. */
 export interface GuardedProcess extends AsyncDisposable {

@@ -1,12 +1,11 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chown } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { componentCommand } from './components.js';
 import { neutralEnvironment, type PostgresEndpoint, sharedEngines } from './config.js';
-import { startGuarded } from './guarded.js';
+import { guard, killByFile, restarting, startGuarded } from './guarded.js';
 import { freePort, makeScratch, type Scratch } from './scratch.js';
 
 /** A running PostgreSQL server; disposing of it ends the server. */
@@ -19,8 +18,41 @@ export interface PostgresDatabase extends AsyncDisposable {
 
 const run = promisify(execFile);
 
+/** One that is started again when it was killed, and then has all that it ever confirmed. */
+export interface RestartingPostgres extends PostgresEngine {
+  /** Kills it without warning. */
+  kill(): Promise<void>;
+}
+
 /** Starts a PostgreSQL server of its own, with a fresh data directory, that keeps nothing across a crash. */
 export async function startPostgres(): Promise<PostgresEngine> {
+  return start((scratch) => ({
+    // Its "immediate shutdown": does not wait for clients, and saves nothing.
+    command: [guard, scratch.path, 'QUIT'],
+    settings: ['synchronous_commit=off'],
+  }));
+}
+
+/** Starts one that comes back, `pause` seconds after it was killed. */
+export async function startRestartingPostgres(pause: number): Promise<RestartingPostgres> {
+  let pidFile = '';
+  const engine = await start((scratch) => {
+    pidFile = scratch.join('pid');
+    // Confirmed means written to the log, which outlives the process; not the machine, which nobody kills.
+    return {
+      command: [guard, scratch.path, 'TERM', restarting, pidFile, `${pause}`],
+      settings: ['synchronous_commit=on'],
+    };
+  });
+  return { ...engine, kill: () => killByFile(pidFile) };
+}
+
+interface Launch {
+  readonly command: readonly string[];
+  readonly settings: readonly string[];
+}
+
+async function start(launch: (scratch: Scratch) => Launch): Promise<PostgresEngine> {
   const scratch = await makeScratch('postgres');
   const user = await unprivileged(scratch);
   const data = scratch.join('data');
@@ -30,17 +62,17 @@ export async function startPostgres(): Promise<PostgresEngine> {
   const [command, ...args] = [...user, initdb, ...initArgs] as [string, ...string[]];
   await run(command, args, { env, cwd: scratch.path });
   const port = await freePort();
-  const settings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=200'];
+  const { command: guarding, settings } = launch(scratch);
+  const [guardCommand = '', ...guardArgs] = guarding;
+  const all = ['fsync=off', 'full_page_writes=off', 'max_connections=200', ...settings];
   const server = await startGuarded({
-    command: fileURLToPath(new URL('../../engines/guard.sh', import.meta.url)),
+    command: guardCommand,
     args: [
-      scratch.path,
-      // Its "immediate shutdown": does not wait for clients, and saves nothing.
-      'QUIT',
+      ...guardArgs,
       ...user,
       componentCommand('postgresql', 'postgres'),
       ...['-D', data, '-h', '127.0.0.1', '-p', `${port}`, '-k', scratch.path],
-      ...settings.flatMap((setting) => ['-c', setting]),
+      ...all.flatMap((setting) => ['-c', setting]),
     ],
     env,
     isReady: (output) => output.includes('database system is ready to accept connections'),
@@ -62,15 +94,21 @@ export async function openDatabase(): Promise<PostgresDatabase> {
   const shared = sharedEngines().postgres;
   const own = shared === undefined ? await startPostgres() : undefined;
   const { url } = (shared ?? own) as PostgresEndpoint;
-  const name = `test_${randomBytes(8).toString('hex')}`;
-  await administer(url, `CREATE DATABASE ${name}`);
+  const database = await createDatabase(url);
   return {
-    url: `${url}/${name}`,
+    url: database,
     async [Symbol.asyncDispose]() {
-      await administer(url, `DROP DATABASE ${name} WITH (FORCE)`);
+      await administer(url, `DROP DATABASE ${new URL(database).pathname.slice(1)} WITH (FORCE)`);
       await own?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Makes an empty database on this server; gives its URL. */
+export async function createDatabase(server: string): Promise<string> {
+  const name = `test_${randomBytes(8).toString('hex')}`;
+  await administer(server, `CREATE DATABASE ${name}`);
+  return `${server}/${name}`;
 }
 
 async function administer(url: string, statement: string): Promise<void> {

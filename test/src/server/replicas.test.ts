@@ -106,4 +106,18 @@ test('two replicas on PostgreSQL and S3 are one cache', async (t) => {
     assert.equal((await errorOf(answer)).code, 'nar-hash-mismatch');
     assert.equal((await first.fetch(`/main/nar/${wrong}.nar.zst`)).status, 404);
   });
+
+  await t.test('a token that one revokes is refused by the other from the next request on', async () => {
+    const answer = await first.post('/api/v1/tokens', { name: 'ci', caches: ['main'], scopes: ['push'] });
+    const { id, token } = (await answer.json()) as { id: number; token: string };
+    const ask = (server: TestServer) =>
+      server.fetch(`/api/v1/caches/main/nars/${'0'.repeat(52)}`, {
+        method: 'HEAD',
+        headers: { authorization: `Bearer ${token}` },
+      });
+    // Both know it well by then: nothing they remember may count.
+    for (const server of [second, first, second]) assert.equal((await ask(server)).status, 404);
+    assert.equal((await first.fetch(`/api/v1/tokens/${id}`, { method: 'DELETE' })).status, 204);
+    for (const server of [second, first]) assert.equal((await ask(server)).status, 401);
+  });
 });
