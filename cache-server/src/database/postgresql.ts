@@ -21,6 +21,10 @@ export function openPostgres(
   });
   // An idle connection that the server closes (a restart, say) is no fault: the pool opens another.
   pool.on('error', () => undefined);
+  // One that ends between two queries of a transaction tells nobody else; the next query fails, and with it the transaction.
+  pool.on('connect', (client) => {
+    client.on('error', () => undefined);
+  });
   const write = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }), ...(log ? { log } : {}) });
   return { write, openRead: () => write };
 }

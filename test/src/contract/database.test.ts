@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { checkDatabase, type DatabaseOptions, openDatabase } from '@larder/cache-server/database/database';
+import { isOutage } from '@larder/cache-server/database/outage';
 import { insertCache, queryCache, queryCaches } from '@larder/cache-server/database/tables/caches';
 import {
   deleteNarFacts,
@@ -26,6 +28,7 @@ import {
 } from '@larder/cache-server/database/tables/pending-paths';
 import { insertToken, queryTokenByHash } from '@larder/cache-server/database/tables/tokens';
 import { hasCode } from '@larder/signing/errors';
+import { sql } from 'kysely';
 import { needsComponent } from '../engines/components.js';
 import { openDatabase as openPostgresDatabase } from '../engines/postgres.js';
 import { makeScratch } from '../engines/scratch.js';
@@ -214,4 +217,19 @@ test('a database that cannot be opened is named', async () => {
     openDatabase({ engine: 'postgresql', url: 'postgres://127.0.0.1:1/none', connections: 2 }),
     (error) => hasCode(error, 'database-failed') && error.message.includes('postgresql'),
   );
+});
+
+test('a connection that PostgreSQL ends in the middle of a transaction fails that transaction alone', async (t) => {
+  if (!needsComponent(t, 'postgresql')) return;
+  await using engine = await openPostgresDatabase();
+  await using database = await openDatabase({ engine: 'postgresql', url: engine.url, connections: 2 });
+  const failing = database.write.transaction().execute(async (db) => {
+    const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db);
+    await sql`select pg_terminate_backend(${rows[0]?.pid ?? 0})`.execute(database.read);
+    // Nothing is asked of it when the news comes.
+    await delay(200);
+    await sql`select 1`.execute(db);
+  });
+  await assert.rejects(failing, (error) => isOutage(error));
+  await checkDatabase(database);
 });

@@ -75,6 +75,11 @@ export class LarderServer implements AsyncDisposable {
     return parseCacheDescription(await answer.json()).publicKeys;
   }
 
+  /** Resolves when it has ended, by whatever cause. */
+  async ended(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit');
+  }
+
   /** Ends it; returns its exit code, or the signal that ended it. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {

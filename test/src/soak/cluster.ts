@@ -83,16 +83,21 @@ export class Replica {
   #server: LarderServer;
   #starting: Promise<void> | undefined;
   #isStopping = false;
+  #isExpected = false;
 
   private constructor(larder: Larder, options: ReplicaOptions, server: LarderServer) {
     this.#larder = larder;
     this.#options = options;
     this.#server = server;
+    void this.#watch(server);
   }
 
   static async start(larder: Larder, options: ReplicaOptions): Promise<Replica> {
     return new Replica(larder, options, await launch(larder, options));
   }
+
+  /** What it printed each time that it ended by itself, which it never must. */
+  readonly crashes: string[] = [];
 
   get url(): string {
     return this.#server.url;
@@ -101,6 +106,7 @@ export class Replica {
   /** Kills it without warning, or has it end gracefully; it comes back by itself. */
   async end(signal: NodeJS.Signals): Promise<void> {
     await this.#starting;
+    this.#isExpected = true;
     await this.#server.stop(signal);
     this.#starting = this.#comeBack();
   }
@@ -124,8 +130,17 @@ export class Replica {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
+    this.#isExpected = true;
     await this.#starting;
     await this.#server.stop();
+  }
+
+  async #watch(server: LarderServer): Promise<void> {
+    await server.ended();
+    if (this.#isExpected || server !== this.#server) return;
+    this.crashes.push(await server.output());
+    this.#isExpected = true;
+    this.#starting = this.#comeBack();
   }
 
   async #comeBack(): Promise<void> {
@@ -133,6 +148,8 @@ export class Replica {
     while (!this.#isStopping) {
       try {
         this.#server = await launch(this.#larder, this.#options);
+        this.#isExpected = false;
+        void this.#watch(this.#server);
         return;
       } catch {
         // Its database or storage is away as well.

@@ -61,6 +61,8 @@ export async function soak({ seconds, interval, log = () => undefined }: SoakOpt
   for (const result of await working)
     if (result.status === 'rejected') tally.faults.push(String(result.reason));
   log('the load is over; looking at everything');
+  for (const { crashes } of cluster.replicas)
+    tally.faults.push(...crashes.map((output) => `a replica ended by itself: ${output.slice(-3000)}`));
   await settle(cluster, tally, log);
   for (const path of ledger.kept) await fetchPath({ client, ledger }, path);
   return {
