@@ -159,6 +159,7 @@ const keys = z.strictObject({ seal_key_file: z.string().optional() }).prefault({
 
 export const configSchema = z.strictObject({
   listen: listenAddress.prefault('127.0.0.1:8080'),
+  processes: z.int().min(1).max(256).default(1),
   data: z.string().min(1).default('./larder-data'),
   public_url: z
     .url()

@@ -15,7 +15,11 @@ export interface ConfigSources {
   readonly file?: string;
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** What the command line says. */
-  readonly overrides?: { readonly listen?: string; readonly data?: string };
+  readonly overrides?: {
+    readonly listen?: string;
+    readonly data?: string;
+    readonly processes?: number;
+  };
 }
 
 /** Environment variables and the keys they stand for: so that containers need no file for them, and secrets no file at all. */
@@ -53,6 +57,26 @@ export async function loadConfig(sources: ConfigSources = {}): Promise<ServerCon
   if (!parsed.success) throw malformed(parsed.error, set, sources.file ?? 'configuration');
   checkPairs(parsed.data, sources.file ?? 'configuration');
   return { ...parsed.data, data: resolve(parsed.data.data) };
+}
+
+/** What each of several processes of a server may take of what is the machine's. */
+export function shareOf(config: ServerConfig, cores: number): ServerConfig {
+  const { processes, uploads, deltas, database } = config;
+  if (processes === 1) return config;
+  const share = (count: number): number => Math.max(1, Math.ceil(count / processes));
+  return {
+    ...config,
+    uploads: { ...uploads, workers: share(uploads.workers ?? cores) },
+    deltas: {
+      ...deltas,
+      workers: share(deltas.workers ?? cores / 2),
+      memory: Math.floor(deltas.memory / processes),
+    },
+    database:
+      database.engine === 'postgresql'
+        ? { ...database, connections: Math.max(2, share(database.connections)) }
+        : database,
+  };
 }
 
 type Document = Record<string, unknown>;

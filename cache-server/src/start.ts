@@ -12,7 +12,7 @@ import { KeySeal } from './caches/key-seal.js';
 import { Collector } from './collect/collector.js';
 import { Keeper } from './collect/keeper.js';
 import { Withdrawal } from './collect/withdraw.js';
-import type { ServerConfig } from './config.js';
+import { type ServerConfig, shareOf } from './config.js';
 import { type Database, type DatabaseOptions, openDatabase } from './database/database.js';
 import { DeltaMaker } from './deltas/delta-maker.js';
 import { DeltaStore } from './deltas/delta-store.js';
@@ -28,6 +28,7 @@ import { observeStorage } from './observe/observed-storage.js';
 import { type Observer, observers } from './observe/observer.js';
 import { openTraces, type Traces } from './observe/traces.js';
 import { Pins } from './pins/pins.js';
+import { isSupervised } from './processes/supervised.js';
 import { Publisher } from './publish/publisher.js';
 import { Realisations } from './publish/realisations.js';
 import { Resigner } from './publish/resigner.js';
@@ -108,7 +109,8 @@ export async function openFoundation(
  * Starts a server: on an empty data directory it first makes a public cache `main` and an admin token.
  * @throws what opening storage, database or socket throws
  */
-export async function startServer(config: ServerConfig, logger: Logger): Promise<RunningServer> {
+export async function startServer(whole: ServerConfig, logger: Logger): Promise<RunningServer> {
+  const config = isSupervised() ? shareOf(whole, availableParallelism()) : whole;
   const metrics = config.metrics.enabled ? new Metrics() : undefined;
   const traces = await openTraces(config);
   const heard = [metrics?.observer, traces?.observer].filter((each) => each !== undefined);
@@ -134,6 +136,7 @@ async function serve(
   { bootstrapped, metrics, traces }: Beginnings,
 ): Promise<RunningServer> {
   const { config, logger } = foundation;
+  if (metrics !== undefined && isSupervised()) metrics.share();
   const reader = new NarReader({
     level: config.uploads.compression_level,
     maxSize: config.limits.nar,
@@ -157,7 +160,7 @@ async function serve(
     isStopping: () => isStopping,
   });
   if (metrics !== undefined) measureQueues(metrics, services, reader);
-  const sweeper = Sweeper.start(foundation);
+  const sweeper = Sweeper.start(foundation, leases);
   const keeper = Keeper.start({ ...services, leases, interval: config.collection.interval });
   const metricsServer = await listenForMetrics(services);
   const server = await listen(services);
@@ -287,6 +290,7 @@ function issuersOf({ oidc, public_url: publicUrl }: ServerConfig): OidcIssuer[] 
 
 /** What waits, and what runs. */
 function measureQueues(metrics: Metrics, { audit }: Services, reader: NarReader): void {
+  metrics.gauge('larder_processes', 'Processes of this server that take requests', () => 1);
   metrics.gauge('larder_nar_jobs_running', 'NARs that worker threads read now', () => reader.load.running);
   metrics.gauge('larder_nar_jobs_waiting', 'NARs that wait for a thread', () => reader.load.waiting);
   metrics.gauge('larder_audit_entries_waiting', 'Audit entries that wait to be written', () => audit.waiting);

@@ -100,6 +100,7 @@ in
         default = "/var/lib/larder";
         description = "What the server keeps for itself. Another place than the default must be made, and be writable for the user larder.";
       };
+      processes = number "Processes that share the address; each answers requests on a core of its own.";
       public_url = text "How clients reach the server, where a proxy is in front of it.";
       admin_token_file = text "Set by adminTokenFile.";
 

@@ -89,9 +89,15 @@ export class CacheDirectory {
     return (await names).has(name);
   }
 
-  async find(name: string): Promise<Cache | undefined> {
+  /** What is known of a cache and counts, without waiting. */
+  peek(name: string): Cache | undefined {
     const known = this.#known.get(name);
-    if (known !== undefined && known.until > Date.now()) return known.cache;
+    return known !== undefined && known.until > Date.now() ? known.cache : undefined;
+  }
+
+  async find(name: string): Promise<Cache | undefined> {
+    const known = this.peek(name);
+    if (known !== undefined) return known;
     const row = await queryCache(this.#database.read, name);
     if (row === undefined) {
       this.#known.delete(name);

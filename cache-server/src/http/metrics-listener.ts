@@ -19,7 +19,7 @@ export async function listenForMetrics({
       outgoing.writeHead(404).end();
       return;
     }
-    void metrics.registry.metrics().then((text) => {
+    void metrics.text().then((text) => {
       outgoing.writeHead(200, { 'Content-Type': metrics.registry.contentType }).end(text);
     });
   });

@@ -10,14 +10,14 @@ export function metricsRoutes({ metrics }: Services): ServerRoute[] {
       path: '/metrics',
       access: 'server-admin',
       about: {
-        summary: 'Metrics of this process',
+        summary: 'Metrics of this server',
         group: 'operations',
         answers: { 200: { what: 'The text format of Prometheus', type: 'text/plain' } },
       },
       async handle(context) {
         if (metrics === undefined) throw new ServerError('not-found', 'metrics are turned off');
         const { registry } = metrics;
-        return context.body(await registry.metrics(), 200, {
+        return context.body(await metrics.text(), 200, {
           'Content-Type': registry.contentType,
           'Cache-Control': 'no-store',
         });

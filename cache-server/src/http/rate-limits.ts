@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIPv6 } from 'node:net';
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import { RateLimiterCluster, RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { ServerConfig } from '../config.js';
 import { ServerError } from '../errors.js';
+import { isSupervised } from '../processes/supervised.js';
 
-/** How often each address, and each token, may ask. Counts are this process's own: a replica more is a limit more. */
+/** How often each address, and each token, may ask. All processes of a server count together: a replica more is a limit more. */
 export interface RateLimits {
   /** Counts a request of this address. @throws `too-many-requests` */
   address(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void>;
@@ -12,14 +13,22 @@ export interface RateLimits {
   token(key: string, outgoing: ServerResponse): Promise<void>;
 }
 
+type Limiter = RateLimiterMemory | RateLimiterCluster;
+
+/** How long the supervisor may take to count a request, in milliseconds. */
+const PATIENCE = 5000;
+
 /** @returns `undefined` where nothing is limited */
 export function createRateLimits({ rate_limits: limits }: ServerConfig): RateLimits | undefined {
   if (limits.per_address === 0 && limits.per_token === 0) return undefined;
   const duration = limits.window / 1000;
-  const limiter = (points: number): RateLimiterMemory | undefined =>
-    points === 0 ? undefined : new RateLimiterMemory({ points, duration });
-  const byAddress = limiter(limits.per_address);
-  const byToken = limiter(limits.per_token);
+  const limiter = (name: string, points: number): Limiter | undefined => {
+    if (points === 0) return undefined;
+    if (!isSupervised()) return new RateLimiterMemory({ points, duration });
+    return new RateLimiterCluster({ keyPrefix: name, points, duration, timeoutMs: PATIENCE });
+  };
+  const byAddress = limiter('address', limits.per_address);
+  const byToken = limiter('token', limits.per_token);
   return {
     async address(incoming, outgoing) {
       if (byAddress !== undefined)
@@ -32,7 +41,7 @@ export function createRateLimits({ rate_limits: limits }: ServerConfig): RateLim
 }
 
 async function consume(
-  limiter: RateLimiterMemory,
+  limiter: Limiter,
   { key, outgoing }: { readonly key: string; readonly outgoing: ServerResponse },
 ): Promise<void> {
   try {
@@ -53,7 +62,7 @@ async function consume(
 /** https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ in its widely used form */
 function describe(
   { remainingPoints, msBeforeNext }: RateLimiterRes,
-  { limiter, outgoing }: { readonly limiter: RateLimiterMemory; readonly outgoing: ServerResponse },
+  { limiter, outgoing }: { readonly limiter: Limiter; readonly outgoing: ServerResponse },
 ): number {
   const seconds = Math.max(1, Math.ceil(msBeforeNext / 1000));
   outgoing.setHeader('RateLimit-Limit', limiter.points);

@@ -1,14 +1,16 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { API_HEADER } from '@larder/signing/download';
 import type { Grant } from '../auth/access.js';
+import type { Cache } from '../caches/cache.js';
 import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
+import type { ServedNarInfo } from '../read/narinfo-cache.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
 import { directUrl } from './direct-reads.js';
 import { pullNar } from './pull-nar.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { RouteDescription } from './route-description.js';
-import { matchesEtag, sendObject } from './send.js';
+import { type Exchange, matchesEtag, sendObject } from './send.js';
 import type { Services } from './services.js';
 
 /** For ever: a NAR's name is its hash. */
@@ -17,6 +19,8 @@ const IMMUTABLE_AGE = 31_536_000;
 const NARINFO_AGE = 3600;
 
 const HASH = '[0-9abcdfghijklmnpqrsvwxyz]';
+
+export const NARINFO_PATH = `/:cache/:file{${HASH}{32}\\.narinfo}`;
 
 /** What stock Nix reads of a cache. */
 export function readRoutes(services: Services): CacheRoute[] {
@@ -48,7 +52,7 @@ export function readRoutes(services: Services): CacheRoute[] {
     },
     {
       method: 'GET',
-      path: `/:cache/:file{${HASH}{32}\\.narinfo}`,
+      path: NARINFO_PATH,
       access: ['pull'],
       about: read('Read what is known of a path', 'text/x-nix-narinfo'),
       async handle(context, grant) {
@@ -66,15 +70,7 @@ export function readRoutes(services: Services): CacheRoute[] {
         }
         pathUse.note(id, hashPart);
         const { incoming, outgoing } = context.env;
-        const isKnown = matchesEtag(incoming.headers['if-none-match'], narInfo.etag);
-        // Below Hono, and as text: headers and body leave in one write, without a Response being made of them.
-        outgoing.writeHead(isKnown ? 304 : 200, {
-          'Content-Type': 'text/x-nix-narinfo',
-          'Cache-Control': cacheControl(grant, NARINFO_AGE),
-          ETag: narInfo.etag,
-          ...(isKnown ? {} : { 'Content-Length': narInfo.size }),
-        });
-        outgoing.end(isKnown ? undefined : narInfo.text);
+        sendNarInfo(narInfo, { incoming, outgoing, cache: grant.cache });
         return RESPONSE_ALREADY_SENT;
       },
     },
@@ -202,6 +198,21 @@ export function readRoutes(services: Services): CacheRoute[] {
     const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag: `"${file}"` });
     return sent ?? absent(context);
   }
+}
+
+/** Below Hono, and as text: headers and body leave in one write, without a Response being made of them. */
+export function sendNarInfo(
+  narInfo: ServedNarInfo,
+  { incoming, outgoing, cache }: Exchange & { readonly cache: Cache },
+): void {
+  const isKnown = matchesEtag(incoming.headers['if-none-match'], narInfo.etag);
+  outgoing.writeHead(isKnown ? 304 : 200, {
+    'Content-Type': 'text/x-nix-narinfo',
+    'Cache-Control': cacheControl({ cache }, NARINFO_AGE),
+    ETag: narInfo.etag,
+    ...(isKnown ? {} : { 'Content-Length': narInfo.size }),
+  });
+  outgoing.end(isKnown ? undefined : narInfo.text);
 }
 
 /** Nothing there. It may come at any moment, so nobody is to remember. */

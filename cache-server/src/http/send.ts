@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { ServerError } from '../errors.js';
-import type { ByteRange, ObjectStorage } from '../storage/storage.js';
+import type { ByteRange, ObjectStorage, StoredObject } from '../storage/storage.js';
 
 export interface SendOptions {
   readonly headers: Readonly<Record<string, string>>;
@@ -45,7 +45,7 @@ export async function sendObject(
   await using object = await storage.get(key);
   if (object === undefined) return undefined;
   outgoing.writeHead(200, { ...common, 'Content-Length': object.size });
-  await pump(object.body, outgoing);
+  await deliver(object, outgoing);
   return RESPONSE_ALREADY_SENT;
 }
 
@@ -71,7 +71,7 @@ async function sendRange(
     'Content-Length': range.end - range.start + 1,
     'Content-Range': `bytes ${range.start}-${range.end}/${object.size}`,
   });
-  await pump(object.body, outgoing);
+  await deliver(object, outgoing);
   return RESPONSE_ALREADY_SENT;
 }
 
@@ -103,18 +103,36 @@ export async function sendBytes(
   return RESPONSE_ALREADY_SENT;
 }
 
-/** A client that goes away in the middle is no fault of anyone's. */
+/** By the storage's own way, where it has one. */
+function deliver(object: StoredObject, outgoing: ServerResponse): Promise<void> {
+  if (object.sendTo === undefined) return pump(object.body, outgoing);
+  return minding(outgoing, async () => {
+    await object.sendTo?.(outgoing);
+    outgoing.end();
+  });
+}
+
 async function pump(body: AsyncIterable<Uint8Array>, outgoing: ServerResponse): Promise<void> {
+  await minding(outgoing, () => pipeline(body instanceof Readable ? body : Readable.from(body), outgoing));
+}
+
+/** A client that goes away in the middle is no fault of anyone's. */
+async function minding(outgoing: ServerResponse, work: () => Promise<void>): Promise<void> {
   try {
-    await pipeline(body instanceof Readable ? body : Readable.from(body), outgoing);
+    await work();
   } catch (error) {
     if (!outgoing.destroyed) outgoing.destroy();
-    if (!isPrematureClose(error)) throw error;
+    if (!isGone(error)) throw error;
   }
 }
 
-function isPrematureClose(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
+const GONE: ReadonlySet<unknown> = new Set([
+  ...['ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED'],
+  ...['EPIPE', 'ECONNRESET', 'ECONNABORTED', 'ECANCELED'],
+]);
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && GONE.has(error.code);
 }
 
 /**

@@ -9,6 +9,7 @@ import type { ServerConfig } from '../config.js';
 import type { Metrics } from '../observe/metrics.js';
 import type { UsageRecorder } from '../usage/usage-recorder.js';
 import { createApp } from './app.js';
+import { quickNarInfos } from './quick-narinfos.js';
 import { beginRecord, type RequestRecord } from './request-record.js';
 import type { Services } from './services.js';
 
@@ -29,14 +30,20 @@ export async function listen(services: Services): Promise<HttpServer> {
   const app = createApp(services);
   // It puts a light Response in the place of the global one: that alone halves the cost of a small answer.
   const listener = getRequestListener(answerHeads(app.fetch as Fetch));
+  const quickly = quickNarInfos(services);
   const running = new Set<Promise<void>>();
   const server = createServer(serverOptions(config), (incoming, outgoing) => {
     const record = beginRecord(incoming);
     outgoing.setHeader('X-Request-Id', record.id);
     // Told to stop: this connection's next request goes to another replica.
     if (isStopping()) outgoing.shouldKeepAlive = false;
-    logWhenDone(incoming, outgoing, { config, logger, record });
-    measureWhenDone(incoming, outgoing, { metrics, usage, record });
+    const log = logOf(incoming, outgoing, { config, logger, record });
+    const measure = measureOf(incoming, outgoing, { metrics, usage, record });
+    outgoing.once('close', () => {
+      log();
+      measure();
+    });
+    if (traces === undefined && quickly(incoming, outgoing, record)) return;
     const answer = () => listener(incoming, outgoing);
     const answering =
       traces === undefined ? answer() : traces.request({ incoming, outgoing, record }, answer);
@@ -121,13 +128,13 @@ interface MeasureOptions {
   readonly record: RequestRecord;
 }
 
-function measureWhenDone(
+function measureOf(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   { metrics, usage, record }: MeasureOptions,
-): void {
+): () => void {
   const { socket } = incoming;
-  outgoing.once('close', () => {
+  return () => {
     const before = counted.get(socket);
     const { bytesRead, bytesWritten } = socket;
     counted.set(socket, { bytesRead, bytesWritten });
@@ -148,7 +155,7 @@ function measureWhenDone(
       received,
       sent,
     });
-  });
+  };
 }
 
 interface LogOptions {
@@ -157,9 +164,9 @@ interface LogOptions {
   readonly record: RequestRecord;
 }
 
-function logWhenDone(incoming: IncomingMessage, outgoing: ServerResponse, options: LogOptions): void {
+function logOf(incoming: IncomingMessage, outgoing: ServerResponse, options: LogOptions): () => void {
   const { config, logger, record } = options;
-  outgoing.once('close', () => {
+  return () => {
     const status = outgoing.statusCode;
     const isFault = record.error !== undefined && status >= 500;
     if (!isFault && !isWanted(config.log.requests, incoming.method ?? '')) return;
@@ -177,7 +184,7 @@ function logWhenDone(incoming: IncomingMessage, outgoing: ServerResponse, option
     };
     if (isFault) logger.error(line, 'request failed');
     else logger.info(line, 'request');
-  });
+  };
 }
 
 function isWanted(which: ServerConfig['log']['requests'], method: string): boolean {

@@ -1,4 +1,5 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { askForMetrics } from '../processes/supervised.js';
 import type { Observer } from './observer.js';
 
 /** Seconds. Memory answers in microseconds, S3 in tenths, uploads in minutes. */
@@ -83,6 +84,21 @@ export class Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  #isShared = false;
+
+  /** From now on, what this process measures counts together with the others of the same server. */
+  share(): void {
+    this.#isShared = true;
+    AggregatorRegistry.setRegistries(this.registry);
+    // Being made, it begins to answer the supervisor.
+    new AggregatorRegistry();
+  }
+
+  /** In the text format of Prometheus. */
+  text(): Promise<string> {
+    return this.#isShared ? askForMetrics() : this.registry.metrics();
   }
 
   /** For the storage and the database. */

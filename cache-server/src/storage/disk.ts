@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { ServerError } from '../errors.js';
 import { checkKey, STAGING_PREFIX } from './object-key.js';
+import { FileReadError, OpenFile } from './open-file.js';
 import type {
+  ByteRange,
   GetOptions,
   ObjectInfo,
   ObjectStorage,
@@ -83,21 +85,8 @@ export class DiskStorage implements ObjectStorage {
   }
 
   async get(key: string, { range, signal }: GetOptions = {}): Promise<StoredObject | undefined> {
-    const handle = await openIfPresent(this.#path(key));
-    if (handle === undefined) return undefined;
-    try {
-      const { size } = await handle.stat();
-      if (size === 0) {
-        await handle.close();
-        return { size, body: once(new Uint8Array()), [Symbol.asyncDispose]: async () => {} };
-      }
-      const body = readFrom(handle, { ...(range ?? { start: 0, end: size - 1 }), signal });
-      // A stream closes the handle by itself when it ends; when it is cut short, destroying it does.
-      return { size, body, [Symbol.asyncDispose]: async () => void body.destroy() };
-    } catch (error) {
-      await handle.close();
-      throw failed(`cannot read ${key}`, error);
-    }
+    const file = await openIfPresent(this.#path(key));
+    return file === undefined ? undefined : storedFile(file, { key, range, signal });
   }
 
   async head(key: string): Promise<ObjectInfo | undefined> {
@@ -212,17 +201,47 @@ async function writeDurably(
   }
 }
 
-function readFrom(
-  handle: FileHandle,
-  { start, end, signal }: { start: number; end: number; signal?: AbortSignal | undefined },
-): Readable {
-  const highWaterMark = Math.min(READ_SIZE, Math.max(1, end - start + 1));
-  return createReadStream('', { fd: handle, start, end, highWaterMark, ...(signal ? { signal } : {}) });
+interface FileOptions {
+  readonly key: string;
+  readonly range: ByteRange | undefined;
+  readonly signal: AbortSignal | undefined;
 }
 
-async function openIfPresent(path: string): Promise<FileHandle | undefined> {
+function storedFile(file: OpenFile, { key, range, signal }: FileOptions): StoredObject {
+  const { size } = file;
+  const { start, end } = range ?? { start: 0, end: size - 1 };
+  let stream: Readable | undefined;
+  const openStream = (): Readable => {
+    if (size === 0) return Readable.from([]);
+    const highWaterMark = Math.min(READ_SIZE, Math.max(1, end - start + 1));
+    // It closes the file by itself when it ends; when it is cut short, destroying it does.
+    return createReadStream('', {
+      ...{ fd: file.handOver(), start, end, highWaterMark },
+      ...(signal === undefined ? {} : { signal }),
+    });
+  };
+  return {
+    size,
+    get body() {
+      stream ??= openStream();
+      return stream;
+    },
+    async sendTo(sink) {
+      await file.send(sink, { start, end }, signal).catch((error: unknown) => {
+        throw error instanceof FileReadError ? failed(`cannot read ${key}`, error) : error;
+      });
+      file.close();
+    },
+    async [Symbol.asyncDispose]() {
+      stream?.destroy();
+      file.close();
+    },
+  };
+}
+
+async function openIfPresent(path: string): Promise<OpenFile | undefined> {
   try {
-    return await open(path, 'r');
+    return await OpenFile.open(path);
   } catch (error) {
     if (isAbsence(error)) return undefined;
     throw failed(`cannot read ${path}`, error);

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ListMultipartUploadsCommand } from '@aws-sdk/client-s3';
 import { DiskStorage } from '@larder/cache-server/storage/disk';
 import { S3Storage } from '@larder/cache-server/storage/s3';
@@ -266,4 +269,30 @@ test('a bucket that is not there is a fault, not an absence', async (t) => {
     () => storage.put('main/x', Buffer.alloc(1)),
   ];
   for (const attempt of attempts) await assert.rejects(attempt, (error) => hasCode(error, 'storage-failed'));
+});
+
+test('a file on disk goes to a stream by the short way, whole or in part, and what is cut off is let go', async () => {
+  await using scratch = await makeScratch('send');
+  const storage = await DiskStorage.open(scratch.path);
+  const bytes = randomBytes(3 * MIB + 17);
+  await storage.put('a', bytes);
+  for (const range of [undefined, { start: 5, end: 2 * MIB }]) {
+    await using object = await storage.get('a', range === undefined ? {} : { range });
+    const sink = new PassThrough();
+    const received = buffer(sink);
+    await object?.sendTo?.(sink);
+    sink.end();
+    assert.ok((await received).equals(range === undefined ? bytes : bytes.subarray(5, 2 * MIB + 1)));
+  }
+  const open = async (): Promise<number> => (await readdir('/proc/self/fd')).length;
+  const before = await open();
+  for (let at = 0; at < 20; at++) {
+    await using object = await storage.get('a');
+    const sink = new PassThrough();
+    const sending = object?.sendTo?.(sink);
+    sink.once('data', () => sink.destroy());
+    await assert.rejects(sending ?? Promise.resolve());
+  }
+  await delay(50);
+  assert.ok((await open()) <= before + 2, 'descriptors are closed');
 });
