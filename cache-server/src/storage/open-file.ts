@@ -53,7 +53,8 @@ export class OpenFile {
   }
 
   /**
-   * Writes a range of it to `sink`, the next chunk being read while one is on its way. Does not end `sink`.
+   * Writes a range of it to `sink`, the next chunk being read while one is on its way. Does not end `sink`, which
+   * must be done with the bytes when it says that they are written: as sockets are, and responses to a socket.
    * @throws FileReadError, and `ERR_STREAM_…` when `sink` is closed before all is written
    */
   async send(sink: Writable, { start, end }: ByteRange, signal?: AbortSignal): Promise<void> {

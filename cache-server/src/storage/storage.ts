@@ -18,7 +18,7 @@ export interface StoredObject extends AsyncDisposable {
   /** Bytes of the whole object, whatever range is read. */
   readonly size: number;
   readonly body: AsyncIterable<Uint8Array>;
-  /** In the place of `body`, for engines that have a shorter way: writes the bytes to `sink`, without ending it. */
+  /** In the place of `body`, for engines that have a shorter way: writes the bytes to `sink`, a socket or a response, without ending it. */
   sendTo?(sink: Writable): Promise<void>;
 }
 
