@@ -1,5 +1,5 @@
-import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { askForMetrics } from '../processes/supervised.js';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { askForMetrics, shareMeasures } from '../processes/supervised.js';
 import type { Observer } from './observer.js';
 
 /** Seconds. Memory answers in microseconds, S3 in tenths, uploads in minutes. */
@@ -91,9 +91,7 @@ export class Metrics {
   /** From now on, what this process measures counts together with the others of the same server. */
   share(): void {
     this.#isShared = true;
-    AggregatorRegistry.setRegistries(this.registry);
-    // Being made, it begins to answer the supervisor.
-    new AggregatorRegistry();
+    shareMeasures(() => this.registry.getMetricsAsJSON());
   }
 
   /** In the text format of Prometheus. */

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster';
-import { isOurs, type ToProcess, type ToSupervisor } from './messages.js';
+import { isOurs, type Measures, type ToProcess, type ToSupervisor } from './messages.js';
 
 /** Whether this is one of several processes of a server, under a supervisor. */
 export function isSupervised(): boolean {
@@ -23,6 +23,15 @@ export function stopRequested(): Promise<void> {
 /** Lets go of the supervisor, so that the process can end. */
 export function leave(): void {
   cluster.worker?.disconnect();
+}
+
+/** Tells the supervisor what this process measured, whenever it asks. */
+export function shareMeasures(read: () => Promise<Measures>): void {
+  process.on('message', (message: unknown) => {
+    if (!isOurs<ToProcess>(message) || message.larder !== 'measure') return;
+    const { request } = message;
+    void read().then((measures) => tell({ larder: 'measures', request, measures }));
+  });
 }
 
 let requests = 0;

@@ -5,10 +5,12 @@ import { LarderError } from '@larder/signing/errors';
 import type { Logger } from 'pino';
 import { AggregatorRegistry } from 'prom-client';
 import { RateLimiterClusterMaster } from 'rate-limiter-flexible';
-import { isOurs, type ToProcess, type ToSupervisor } from './messages.js';
+import { isOurs, type Measures, type ToProcess, type ToSupervisor } from './messages.js';
 
 /** A process that ends sooner than that, in milliseconds, is not started again at once. */
 const SHORT_LIFE = 5000;
+/** How long one may take to tell what it measured, in milliseconds. */
+const PATIENCE = 2000;
 
 /**
  * Runs a server as several processes that share its address: each runs the same command line again, and is a replica like
@@ -17,7 +19,8 @@ const SHORT_LIFE = 5000;
  */
 export class Supervisor {
   readonly #logger: Logger;
-  readonly #registry = new AggregatorRegistry();
+  readonly #measuring = new Map<number, (measures: Measures) => void>();
+  #measurements = 0;
   readonly #running = new Set<Promise<void>>();
   /** Those that listen to what they are told. */
   readonly #serving = new WeakSet<Worker>();
@@ -29,6 +32,7 @@ export class Supervisor {
     cluster.on('message', (worker, message: unknown) => {
       if (!isOurs<ToSupervisor>(message)) return;
       if (message.larder === 'metrics') void this.#answer(worker, message.request);
+      else if (message.larder === 'measures') this.#measuring.get(message.request)?.(message.measures);
       else this.#serving.add(worker);
     });
   }
@@ -54,8 +58,7 @@ export class Supervisor {
   /** Has all of them finish what they do and end. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    for (const worker of Object.values(cluster.workers ?? {})) {
-      if (worker === undefined) continue;
+    for (const worker of workers()) {
       if (this.#serving.has(worker)) worker.send({ larder: 'stop' } satisfies ToProcess);
       else worker.process.kill('SIGTERM');
     }
@@ -81,10 +84,26 @@ export class Supervisor {
     }
   }
 
+  /** What a process measured; nothing of one that does not answer in time. */
+  #measure(worker: Worker): Promise<Measures> {
+    const request = ++this.#measurements;
+    return new Promise<Measures>((resolve) => {
+      this.#measuring.set(request, resolve);
+      setTimeout(() => resolve([]), PATIENCE).unref();
+      worker.send({ larder: 'measure', request } satisfies ToProcess);
+    }).finally(() => this.#measuring.delete(request));
+  }
+
   async #answer(worker: Worker, request: number): Promise<void> {
-    const text = await this.#registry.clusterMetrics().catch((error: unknown) => `# ${String(error)}\n`);
+    const asked = workers().filter((each) => this.#serving.has(each) && each.isConnected());
+    const measures = await Promise.all(asked.map((each) => this.#measure(each)));
+    const text = await AggregatorRegistry.aggregate(measures).metrics();
     if (worker.isConnected()) worker.send({ larder: 'metrics', request, text } satisfies ToProcess);
   }
+}
+
+function workers(): Worker[] {
+  return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
 }
 
 function greetingOf(worker: Worker): Promise<string> {
