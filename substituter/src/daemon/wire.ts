@@ -89,6 +89,17 @@ export class WireReader {
     return chunk;
   }
 
+  /** So many bytes as they come: for what says its size beforehand. */
+  async *bytes(size: number): AsyncGenerator<Uint8Array, void, undefined> {
+    for (let left = size; left > 0; ) {
+      if (this.#buffer.length === 0) await this.#pull();
+      const chunk = this.#buffer.subarray(0, left);
+      this.#buffer = this.#buffer.subarray(chunk.length);
+      left -= chunk.length;
+      yield chunk;
+    }
+  }
+
   async #take(size: number): Promise<Buffer> {
     if (this.#buffer.length < size) {
       const parts = [this.#buffer];

@@ -3,7 +3,9 @@ import { chmod, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/pr
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { WireWriter } from '@larder/substituter/daemon/wire';
 import { needsComponent } from '../engines/components.js';
+import { larderExecutable } from '../larder/larder.js';
 import { Nix } from '../oracle/nix.js';
 import { runProgram } from '../oracle/program.js';
 import { assertSame, expressions, ours, runOurs } from './tools.js';
@@ -226,4 +228,61 @@ test('through the daemon, garbage is shown, deleted and collected as stock Nix h
   assert.match(collected.stderr, /^removing profile version 1$/m);
   assert.match(collected.stdout.toString(), /^[1-9]\d* store paths deleted, \d+\.\d\d MiB freed$/m);
   assert.equal(await nix.run('nix-store', ['--check-validity', '--print-invalid', kept, dead]), dead);
+});
+
+test('nix copy goes through nix-store --serve of ours, there and back', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix, out, leaf } = await openStore();
+  await using _ = nix;
+  await using other = await Nix.create({ storeDir: 'diverted' });
+  // A machine by the name of localhost is reached without ssh.
+  const program = nix.scratch.join('nix-store');
+  const variables = Object.entries({ ...other.environment, NIX_STORE_DIR: nix.storeDir.path });
+  const exports = variables.map(([name, value]) => `export ${name}='${value}'\n`).join('');
+  const command = `exec '${process.execPath}' '${larderExecutable}' nix-store "$@"`;
+  await writeFile(program, `#!/bin/sh\n${exports}${command} --option require-sigs false\n`, { mode: 0o755 });
+  const root = nix.scratch.join('other');
+  const place = encodeURIComponent(`${root}?store=${nix.storeDir.path}&real=${root}${nix.storeDir.path}`);
+  const machine = `ssh://localhost?store=${nix.storeDir.path}&remote-program=${program}&remote-store=${place}`;
+  await nix.run('nix', ['copy', '--to', machine, out]);
+  await nix.run('nix', ['copy', '--to', machine, out]); // Nothing is left to do.
+  assert.ok((await stat(`${root}${leaf}`)).isDirectory());
+  const derivation = await nix.run('nix-store', ['-qd', out]);
+  await nix.run('nix', ['copy', '--to', machine, '--derivation', derivation]);
+  const infos = (store: string) =>
+    nix.runOn(store, 'nix', ['path-info', '--json', '-r', out]).then((text) => JSON.parse(text) as object[]);
+  const known = (info: object) => ({ ...info, registrationTime: 0, ultimate: true, valid: true });
+  assert.deepEqual((await infos(machine)).map(known), (await infos('local')).map(known));
+
+  await rm(nix.scratch.join('result'));
+  await nix.run('nix-store', ['--delete', out]);
+  await nix.run('nix', ['copy', '--no-check-sigs', '--from', machine, out]);
+  await nix.run('nix-store', ['--verify-path', out]);
+});
+
+test('builds are asked of nix-store --serve as legacy clients ask, and refused without --write', async (t) => {
+  if (!needsComponent(t, 'nix')) return;
+  const { nix } = await openStore();
+  await using _ = nix;
+  const file = nix.scratch.join('expressions.nix');
+  const asked: number[][] = [];
+  for (const attribute of ['outputs', 'failing']) {
+    const derivation = await nix.run('nix-instantiate', [file, '-A', attribute]);
+    const request = new WireWriter().number(0x390c9deb).number(0x207);
+    const buildPaths = 6;
+    request.number(buildPaths).strings([`${derivation}!out`]);
+    const [silence, time, log, repeat, enforce, keep] = [0, 60, 0, 1, 1, 0];
+    for (const setting of [silence, time, log, repeat, enforce, keep]) request.number(setting!);
+    const input = request.finish();
+    const refused = await runOurs(nix, 'nix-store', ['--serve'], { input });
+    assert.match(refused.stderr, /^error: building paths is not allowed$/m);
+    const { stdout } = await runOurs(nix, 'nix-store', ['--serve', '--write'], { input });
+    // Greeting, version and status; behind the status of a failure there is text.
+    asked.push([0, 8, 16].map((at) => Number(stdout.readBigUInt64LE(at))));
+  }
+  const greeting = [0x5452eecb, 0x207];
+  assert.deepEqual(asked, [
+    [...greeting, 0],
+    [...greeting, 100],
+  ]);
 });

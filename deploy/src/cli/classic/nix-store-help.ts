@@ -23,10 +23,10 @@ Operations:
   --dump PATH, --restore PATH    archives (NAR)
   --export PATH…, --import       paths with what is known of them
   --dump-db [PATH…], --load-db, --register-validity, --check-validity PATH…, --init
+  --serve [--write]              the store for ssh:// and nix-copy-closure of another machine
   --print-env DERIVATION         a build's environment, for a shell
   --generate-binary-cache-key NAME SECRET-FILE PUBLIC-FILE
 
 --add-root LINK makes what is realised a root of the garbage collector. All settings of nix.conf are options,
 and --option NAME VALUE sets any; -v says more, --quiet less; --store names another store.
-Not there: --serve.
 `;

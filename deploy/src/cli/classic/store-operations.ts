@@ -50,11 +50,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   '--repair-path': { load: async () => ({ run: (await import('./store-care.js')).repairPaths }) },
   '--optimise': optimise,
   '--optimize': optimise,
-  '--serve': {
-    load: async () => ({
-      run: async () => (await import('./version.js')).refuse("'nix-store --serve'"),
-    }),
-  },
+  '--serve': { load: async () => ({ run: (await import('./store-serve.js')).serve }) },
   '--generate-binary-cache-key': {
     load: async () => ({ run: (await import('./store-key.js')).generateKey }),
   },

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { languageVersion } from '@larder/builder/eval/versions';
 import { loadSettings, userConfFiles } from '@larder/substituter/config';
-import { LEVEL, notSupported, print, printLines } from './messages.js';
+import { LEVEL, print, printLines } from './messages.js';
 import type { ToolContext } from './tool-context.js';
 
 /** What `--version` prints: Nix's form, with the version of Nix that the tools are like; more when verbose. */
@@ -31,9 +31,4 @@ const processors: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aa
 
 function systemType(): string {
   return `${processors[process.arch] ?? process.arch}-${process.platform}`;
-}
-
-/** For what a tool cannot do: that it is another Nix's. */
-export function refuse(what: string): never {
-  throw notSupported(what, 'use the tool of that name of an installed Nix, which works on the same store');
 }
