@@ -1,5 +1,5 @@
-import { statSync } from 'node:fs';
-import { copyFile, open, readdir, rename, rm } from 'node:fs/promises';
+import { readdirSync, rmSync, statSync } from 'node:fs';
+import { copyFile, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { LarderError } from '@larder/signing/errors';
 import { type BootEntry, type BootMenu, formatDate } from './boot-entry.js';
@@ -111,9 +111,9 @@ async function writeLoaderEntries(root: MachineRoot, menu: BootMenu): Promise<vo
     await replaceFile(`${directory}/${entryName(entry)}`, formatLoaderEntry(entry));
   await replaceFile(root.physical('/boot/loader/loader.conf'), formatLoaderConf(menu));
   const kept = new Set(menu.entries.map(entryName));
-  for (const name of await readdir(directory)) {
+  for (const name of readdirSync(directory)) {
     if (isTemporaryName(name) || (isOwnEntryName(name) && !kept.has(name)))
-      await rm(`${directory}/${name}`, { force: true });
+      rmSync(`${directory}/${name}`, { force: true });
   }
   await syncDirectory(directory);
 }
@@ -156,8 +156,8 @@ class KernelDirectory {
 
   async removeUnused(): Promise<void> {
     const directory = this.#root.physical('/boot/kernels');
-    for (const name of await readdir(directory)) {
-      if (!this.#used.has(name)) await rm(`${directory}/${name}`, { force: true });
+    for (const name of readdirSync(directory)) {
+      if (!this.#used.has(name)) rmSync(`${directory}/${name}`, { force: true });
     }
   }
 }

@@ -1,6 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, lstatSync, openSync, readFileSync } from 'node:fs';
-import { mkdir, open, readlink, rename, rm, symlink } from 'node:fs/promises';
+import {
+  closeSync,
+  fchmodSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname } from 'node:path';
 
 /*
@@ -8,6 +20,9 @@ import { basename, dirname } from 'node:path';
  * state is made under another name, flushed, moved into place by one rename, and the directory is flushed, so that
  * what is done later cannot reach the disk before it. What is so already may have been made by a run that was killed
  * before its flush: that is made up for.
+ *
+ * All of it is synchronous inside: each step waits for the one before, nobody waits for anything else meanwhile, and
+ * every way through the thread pool costs a small rollback more than the step itself.
  */
 
 /** Writes a file, or replaces it; one that is so already is left alone. `mode` is the file's own, whatever the umask. */
@@ -15,17 +30,17 @@ export async function replaceFile(path: string, contents: string, mode = 0o644):
   if (isFileWith(path, contents, mode)) return syncDirectory(dirname(path));
   const temporary = temporaryName(path);
   try {
-    const file = await open(temporary, 'wx', mode);
+    const file = openSync(temporary, 'wx', mode);
     try {
-      await file.writeFile(contents);
-      await file.chmod(mode);
-      await file.sync();
+      writeFileSync(file, contents);
+      fchmodSync(file, mode);
+      fsyncSync(file);
     } finally {
-      await file.close();
+      closeSync(file);
     }
-    await rename(temporary, path);
+    renameSync(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    rmSync(temporary, { force: true });
     throw error;
   }
   await syncDirectory(dirname(path));
@@ -42,10 +57,10 @@ export async function replaceLink(path: string, target: string): Promise<void> {
   if ((await readLink(path)) === target) return syncDirectory(dirname(path));
   const temporary = temporaryName(path);
   try {
-    await symlink(target, temporary);
-    await rename(temporary, path);
+    symlinkSync(target, temporary);
+    renameSync(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    rmSync(temporary, { force: true });
     throw error;
   }
   await syncDirectory(dirname(path));
@@ -54,7 +69,7 @@ export async function replaceLink(path: string, target: string): Promise<void> {
 /** A symbolic link's target; `undefined` when there is none. */
 export async function readLink(path: string): Promise<string | undefined> {
   try {
-    return await readlink(path);
+    return readlinkSync(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'EINVAL' || code === 'ENOTDIR') return undefined;
@@ -64,13 +79,12 @@ export async function readLink(path: string): Promise<string | undefined> {
 
 /** Makes a directory with all above it. */
 export async function makeDirectory(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
+  const first = mkdirSync(path, { recursive: true });
   if (first !== undefined) await syncDirectory(dirname(first));
 }
 
 /** Flushes a directory: which names it has. */
 export async function syncDirectory(path: string): Promise<void> {
-  // Synchronous: it costs next to nothing where nothing changed, and nobody waits for anything else meanwhile.
   const directory = openSync(path, 'r');
   try {
     fsyncSync(directory);

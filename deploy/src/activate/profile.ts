@@ -1,5 +1,4 @@
-import { lstatSync, readlinkSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { lstatSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { LarderError } from '@larder/signing/errors';
 import { makeDirectory, readLink, replaceLink, syncDirectory } from './durable.js';
@@ -123,14 +122,14 @@ export class Profile {
   async remove(generations: readonly Generation[]): Promise<Generation[]> {
     const current = await this.currentNumber();
     const removed = generations.filter(({ number }) => number !== current);
-    for (const { link } of removed) await rm(this.#root.physical(link), { force: true });
+    for (const { link } of removed) rmSync(this.#root.physical(link), { force: true });
     if (removed.length > 0) await syncDirectory(dirname(this.#root.physical(this.path)));
     return removed;
   }
 
   async #names(): Promise<string[]> {
     try {
-      return await readdir(dirname(this.#root.physical(this.path)));
+      return readdirSync(dirname(this.#root.physical(this.path)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;
@@ -167,7 +166,7 @@ export async function listSystemProfiles(root: MachineRoot): Promise<Map<string,
   const profiles = new Map([['system', systemProfile(root)]]);
   let names: string[] = [];
   try {
-    names = await readdir(root.physical(`${PROFILES}/system-profiles`));
+    names = readdirSync(root.physical(`${PROFILES}/system-profiles`));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }

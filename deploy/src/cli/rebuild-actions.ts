@@ -1,7 +1,5 @@
-import { readdir } from 'node:fs/promises';
 import { LarderError } from '@larder/signing/errors';
 import { MachineRoot } from '../activate/machine-root.js';
-import { chooseVariant, runSwitch } from '../activate/switch-system.js';
 import type { Engines } from '../rebuild/engines.js';
 import type { RebuildContext } from '../rebuild/rebuild.js';
 import { usageError } from './command.js';
@@ -72,7 +70,10 @@ async function goBack(
     const { goBackElsewhere } = await import('./rebuild-elsewhere.js');
     return goBackElsewhere(targetHost, action, options);
   }
-  const { findRollback, rollBack } = await import('../rebuild/rollback.js');
+  const [{ findRollback, rollBack }, { chooseVariant, runSwitch }] = await Promise.all([
+    import('../rebuild/rollback.js'),
+    import('../activate/switch-system.js'),
+  ]);
   const changes = action === 'switch' || action === 'boot';
   const onWait = (path: string): void =>
     report(`Another process is changing the profile: waiting for ${path}`);
@@ -147,6 +148,7 @@ async function rebuild(
 
 /** The script in a virtual machine's package, as this machine finds it. */
 async function vmScript(root: MachineRoot, path: string): Promise<string> {
+  const { readdir } = await import('node:fs/promises');
   const script = (await readdir(root.physical(`${path}/bin`))).find((name) => /^run-.*-vm$/.test(name));
   if (script === undefined) throw new LarderError('vm-malformed', `${path}/bin has no run-…-vm`);
   return root.physical(`${path}/bin/${script}`);

@@ -1,9 +1,7 @@
 import { LarderError } from '@larder/signing/errors';
-import { makeCurrent } from '../activate/generations.js';
 import type { MachineRoot } from '../activate/machine-root.js';
 import { type Generation, systemProfile } from '../activate/profile.js';
-import { withProfileLock } from '../activate/profile-lock.js';
-import { chooseVariant, runSwitch, type SwitchAction } from '../activate/switch-system.js';
+import type { SwitchAction } from '../activate/switch-system.js';
 import { readOutputPath } from './output-path.js';
 import type { EvaluationOptions, Evaluator, Realiser } from './pipeline.js';
 import { type ConfigurationChoice, type SystemProduct, systemExpression } from './system-expression.js';
@@ -120,6 +118,7 @@ export async function activateSystem(
   { system, action }: { readonly system: string; readonly action: 'switch' | 'boot' | 'test' },
 ): Promise<Generation | undefined> {
   const { root } = context;
+  const { chooseVariant } = await import('../activate/switch-system.js');
   // Found out before anything changes.
   await chooseVariant(root, system, request.specialisation);
   const generation = action === 'test' ? undefined : await registerGeneration(context, request, system);
@@ -131,11 +130,16 @@ export async function activateSystem(
   return generation;
 }
 
-function registerGeneration(
+async function registerGeneration(
   { root, report }: RebuildContext,
   request: RebuildRequest,
   system: string,
 ): Promise<Generation> {
+  // A call that changes nothing loads none of it.
+  const [{ makeCurrent }, { withProfileLock }] = await Promise.all([
+    import('../activate/generations.js'),
+    import('../activate/profile-lock.js'),
+  ]);
   const profile = systemProfile(root, request.profileName);
   const onWait = (path: string): void =>
     report(`Another process is changing the profile: waiting for ${path}`);
@@ -150,6 +154,7 @@ export async function switchTo(
 ): Promise<void> {
   const { root, report, signal } = context;
   const { specialisation, installBootLoader } = request;
+  const { chooseVariant, runSwitch } = await import('../activate/switch-system.js');
   const chosen = await chooseVariant(root, system, specialisation);
   if (!(await runSwitch(root, { system: chosen, action }, { installBootLoader, signal })))
     report(`${chosen} has no bin/switch-to-configuration: nothing was started or stopped.`);

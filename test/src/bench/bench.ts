@@ -4,7 +4,7 @@ import { benchRebuild } from '../rebuild/rebuild-bench.js';
 import { benchDeltas } from './delta.js';
 import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
-import { formatTable, meetsAims, type Row, writeReport } from './report.js';
+import { formatTable, meetsAims, type Row, updateReport, writeReport } from './report.js';
 import { benchServing } from './serve.js';
 import { prepareSetting, type Setting } from './setting.js';
 import { benchSlowLink } from './slow.js';
@@ -32,7 +32,7 @@ const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>>
 const names = [...Object.keys(onClosure), ...Object.keys(alone)];
 
 /**
- * Runs the benchmarks: all of them, or those named, in which case the report is printed and not kept. Returns the exit
+ * Runs the benchmarks: all of them, or those named, whose rows of the report are replaced and no others. Returns the exit
  * code: 1 when a figure misses its aim.
  */
 export async function main(args: readonly string[]): Promise<number> {
@@ -53,10 +53,9 @@ export async function main(args: readonly string[]): Promise<number> {
   for (const [name, part] of Object.entries(alone)) {
     if (wanted.includes(name)) rows.push(...show(name, await part(runs)));
   }
-  if (positionals.length === 0) {
-    await writeReport(rows, { ...closure, runs, nix: await nixVersion() });
-    console.log('\nWritten to test/bench/README.md');
-  }
+  if (positionals.length === 0) await writeReport(rows, { ...closure, runs, nix: await nixVersion() });
+  else await updateReport(rows);
+  console.log('\nWritten to test/bench/README.md');
   return meetsAims(rows) ? 0 : 1;
 }
 

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
@@ -29,18 +29,32 @@ export function meetsAims(rows: readonly Row[]): boolean {
 
 /** The table as it is printed and kept in `test/bench/README.md`. */
 export function formatTable(rows: readonly Row[]): string {
-  const lines = rows.map(({ what, larder, reference, ratio, aim, memory }) => {
-    const verdict = ratio <= aim ? '' : ' (missed)';
-    return `| ${what} | ${larder} | ${reference} | ${ratio.toFixed(2)} | ${aim}${verdict} | ${memory} |`;
-  });
+  const lines = rows.map(formatRow);
   return ['| | Larder | against | ratio | aim | peak memory |', '|---|--:|--:|--:|--:|---|', ...lines].join(
     '\n',
   );
 }
 
+function formatRow({ what, larder, reference, ratio, aim, memory }: Row): string {
+  const verdict = ratio <= aim ? '' : ' (missed)';
+  return `| ${what} | ${larder} | ${reference} | ${ratio.toFixed(2)} | ${aim}${verdict} | ${memory} |`;
+}
+
+const reportFile = fileURLToPath(new URL('../../bench/README.md', import.meta.url));
+
+/** Puts rows into `test/bench/README.md`: each in the place of the one of its name, else behind the others. */
+export async function updateReport(rows: readonly Row[]): Promise<void> {
+  const lines = (await readFile(reportFile, 'utf8')).split('\n');
+  for (const row of rows) {
+    const there = lines.findIndex((line) => line.startsWith(`| ${row.what} |`));
+    const after = lines.findLastIndex((line) => line.startsWith('|')) + 1;
+    lines.splice(there < 0 ? after : there, there < 0 ? 0 : 1, formatRow(row));
+  }
+  await writeFile(reportFile, lines.join('\n'));
+}
+
 /** Writes `test/bench/README.md`. */
 export async function writeReport(rows: readonly Row[], at: Circumstances): Promise<void> {
-  const file = fileURLToPath(new URL('../../bench/README.md', import.meta.url));
   const [cpu] = cpus();
   const gigabytes = Math.round(totalmem() / 2 ** 30);
   const text = `# Benchmarks
@@ -55,5 +69,5 @@ ${formatTable(rows)}
 
 Measured with ${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${gigabytes} GB of memory, Node ${process.version}, ${at.nix}.
 `;
-  await writeFile(file, text);
+  await writeFile(reportFile, text);
 }
