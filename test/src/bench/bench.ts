@@ -4,6 +4,7 @@ import { benchRebuild } from '../rebuild/rebuild-bench.js';
 import { benchDeltas } from './delta.js';
 import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
+import { benchProxied } from './proxied.js';
 import { formatTable, meetsAims, type Row, updateReport, writeReport } from './report.js';
 import { benchServing } from './serve.js';
 import { prepareSetting, type Setting } from './setting.js';
@@ -26,6 +27,7 @@ const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>>
   memory: benchMemory,
   slow: benchSlowLink,
   delta: benchDeltas,
+  proxy: benchProxied,
   rebuild: benchRebuild,
 };
 

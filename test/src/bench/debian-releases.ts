@@ -37,7 +37,7 @@ const packages = [
  */
 export async function unpackReleases(directory: string): Promise<readonly Releases[]> {
   const downloads = join(tmpdir(), 'larder-bench-debian');
-  await mkdir(downloads, { recursive: true });
+  for (const each of [downloads, directory]) await mkdir(each, { recursive: true });
   const releases: Releases[] = [];
   for (const name of packages) {
     const versions = await offeredVersions(name);

@@ -37,7 +37,9 @@ export function formatTable(rows: readonly Row[]): string {
 
 function formatRow({ what, larder, reference, ratio, aim, memory }: Row): string {
   const verdict = ratio <= aim ? '' : ' (missed)';
-  return `| ${what} | ${larder} | ${reference} | ${ratio.toFixed(2)} | ${aim}${verdict} | ${memory} |`;
+  const goal = Number.isFinite(aim) ? `${aim}` : '–';
+  const part = ratio.toFixed(ratio < 0.1 ? 4 : 2);
+  return `| ${what} | ${larder} | ${reference} | ${part} | ${goal}${verdict} | ${memory} |`;
 }
 
 const reportFile = fileURLToPath(new URL('../../bench/README.md', import.meta.url));

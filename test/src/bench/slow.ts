@@ -1,7 +1,5 @@
-import { readdir, stat } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
-import { componentCommand } from '../engines/components.js';
 import { larderExecutable } from '../larder/larder.js';
+import { listArchives, unpackAll } from './floor.js';
 import { measure, type ProcessCost } from './measure.js';
 import type { Row } from './report.js';
 import { prepareSetting, type Setting } from './setting.js';
@@ -124,33 +122,6 @@ async function best(runs: number, fetch: () => Promise<Fetched>): Promise<Fetche
   const all: Fetched[] = [];
   for (let run = 0; run < Math.min(runs, 3); run += 1) all.push(await fetch());
   return all.sort((a, b) => a.seconds - b.seconds)[Math.floor((all.length - 1) / 2)]!;
-}
-
-interface Archives {
-  readonly files: readonly string[];
-  readonly bytes: number;
-}
-
-/** The archives as the server keeps and sends them. */
-async function listArchives({ server }: Setting): Promise<Archives> {
-  const directory = `${server.data}/storage/main/nar`;
-  const names = await readdir(directory);
-  const files = names.map((name) => `${directory}/${name}`);
-  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
-  return { files, bytes: sizes.reduce((sum, size) => sum + size, 0) };
-}
-
-/** The floor: every archive through `zstd -d` to a file and `sha256sum`, on all cores, and nothing else. */
-async function unpackAll({ larder }: Setting, files: readonly string[]): Promise<ProcessCost> {
-  const zstd = componentCommand('compressors', 'zstd');
-  const script = `for f; do "${zstd}" -dcq "$f" | tee "$OUT/$(basename "$f")" | sha256sum >/dev/null; done`;
-  const out = larder.scratch.join('floor');
-  const inner = `mkdir -p "$OUT" && printf '%s\\0' "$@" | xargs -0 -P ${availableParallelism()} -n 25 sh -c '${script}' sh`;
-  return measure({
-    command: '/bin/sh',
-    args: ['-c', inner, 'sh', ...files],
-    env: { ...larder.env, OUT: out },
-  });
 }
 
 function seconds(value: number): string {

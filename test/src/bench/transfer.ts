@@ -2,6 +2,7 @@ import { componentCommand } from '../engines/components.js';
 import { larderExecutable } from '../larder/larder.js';
 import { LarderServer } from '../larder/server.js';
 import { Nix } from '../oracle/nix.js';
+import { listArchives, unpackAll } from './floor.js';
 import { measure, median, type ProcessCost, peakMemory } from './measure.js';
 import type { Row } from './report.js';
 import { plainSettings, type Setting } from './setting.js';
@@ -29,7 +30,19 @@ export async function benchCopy(setting: Setting, runs: number): Promise<readonl
     const theirs = await measure(forNix.command('nix', ['copy', '--from', server.cache, top]));
     pairs.push({ ours, theirs });
   }
-  return [compare('Fetching: larder copy', 'nix copy', pairs)];
+  const { files } = await listArchives(setting);
+  const floor = await unpackAll(setting, files);
+  const seconds = median(pairs.map(({ ours }) => ours.seconds));
+  const copy = compare('Fetching: larder copy', 'nix copy', pairs);
+  return [
+    copy,
+    {
+      ...copy,
+      reference: `zstd, sha256sum and writing alone ${floor.seconds.toFixed(2)} s`,
+      ratio: seconds / floor.seconds,
+      aim: Number.POSITIVE_INFINITY,
+    },
+  ];
 }
 
 /** Publishing the closure to an empty server: `larder push` against `nix copy --to http`. */
