@@ -38,8 +38,8 @@ export function packageOf(path: StorePath): string {
 }
 
 /**
- * For each path of a plan, what the store has that it may be a newer version of, the likeliest first: those of the closure
- * that is being updated, then those of the very same name, then the newest. What has no older version by name takes what
+ * For each path of a plan, what the store has that it may be a newer version of, the likeliest first: those of the very same
+ * name, then those of the closure that is being updated, then the newest. What has no older version by name takes what
  * stood in its place in the old closure.
  */
 export async function findDeltaBases(
@@ -85,17 +85,22 @@ class BaseFinder {
   }
 
   async byName(path: StorePath): Promise<DeltaBase[]> {
+    const name = storePathName(path);
     const members = this.#families.get(packageOf(path)) ?? [];
+    // Names such as `unit-1` and `unit-2` are of one family and may be many: the very same name comes first.
+    const namesakes = members.filter((member) => storePathName(member) === name);
+    const looked = members.length <= mostVersions ? members : [...new Set([...namesakes, ...members])];
     const infos: ValidPathInfo[] = [];
-    for (const member of members.slice(0, mostVersions)) {
+    for (const member of looked.slice(0, mostVersions)) {
       const info = member === path ? undefined : await this.#store.queryPathInfo(member);
       if (info !== undefined) infos.push(info);
     }
-    const name = storePathName(path);
     const rank = (info: ValidPathInfo): number =>
-      (this.#oldClosure.has(info.storePath) ? 2 : 0) + (storePathName(info.storePath) === name ? 1 : 0);
+      (this.#oldClosure.has(info.storePath) ? 1 : 0) + (storePathName(info.storePath) === name ? 2 : 0);
     infos.sort((a, b) => rank(b) - rank(a) || (b.registrationTime ?? 0) - (a.registrationTime ?? 0));
-    return infos.slice(0, mostBases);
+    // What took its place in the closure is what it is a version of: naming others would only cost.
+    const isCertain = infos[0] !== undefined && rank(infos[0]) === 3;
+    return infos.slice(0, isCertain ? 1 : mostBases);
   }
 
   /** For renamed packages: what the older version of a referrer refers to, and the new one does not under any version. */
