@@ -155,9 +155,10 @@ function updateRows(label: string, { full, first, next, memory }: Update, aim: n
     fetch: Fetch,
     figures: Pick<Row, 'larder' | 'reference' | 'ratio'> & { readonly aim?: number },
   ): Row => ({
-    what: `Updating ${label}: ${what}, ${fetch.deltas} deltas`,
+    what: `Updating ${label}: ${what}`,
     aim,
     ...figures,
+    larder: `${figures.larder}, ${fetch.deltas} deltas`,
     memory: both,
   });
   const seconds = (fetch: Fetch) => `${fetch.seconds.toFixed(2)} s`;
@@ -198,8 +199,8 @@ async function makingRow(releases: readonly Releases[], { making, first, memory 
   }
   const each = (seconds: number): string => `${(seconds / releases.length).toFixed(2)} s`;
   return {
-    what: `Making a delta: CPU of the server, over ${first.deltas}`,
-    larder: each(making),
+    what: 'Making a delta: CPU of the server',
+    larder: `${each(making)}, mean of ${first.deltas}`,
     reference: `zstd -6 --patch-from ${each(cpu)}`,
     ratio: making / cpu,
     aim: 3,

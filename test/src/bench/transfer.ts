@@ -38,6 +38,7 @@ export async function benchCopy(setting: Setting, runs: number): Promise<readonl
     copy,
     {
       ...copy,
+      what: 'Fetching: larder copy, against the floor',
       reference: `zstd, sha256sum and writing alone ${floor.seconds.toFixed(2)} s`,
       ratio: seconds / floor.seconds,
       aim: Number.POSITIVE_INFINITY,
