@@ -137,6 +137,9 @@ export interface ArchiveRequest {
   readonly base?: string;
 }
 
+/** Bytes of a NAR, unpacked, above which it is asked for by itself and does not come with others. */
+export const MAX_SMALL_NAR = 4 * 1024 * 1024;
+
 /** Archives in one `POST …/archives`. */
 export const MAX_ARCHIVES = 1000;
 

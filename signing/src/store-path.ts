@@ -79,10 +79,12 @@ export class StoreDir {
   /** @throws `store-dir-malformed` unless `path` is absolute and canonical. */
   constructor(path: string) {
     const canonical = path.startsWith('/') && path !== '/' && !/\/(\.{0,2}(\/|$))/.test(path);
-    if (!canonical) {
+    // It stands in lines of nix-cache-info and narinfos.
+    if (!canonical || /\p{Cc}/u.test(path)) {
       throw new LarderError(
         'store-dir-malformed',
-        `'${path}' is not a store directory: give an absolute path without '.', '..', doubled or final slashes`,
+        `'${path}' is not a store directory: give an absolute path without '.', '..', doubled or final slashes and ` +
+          'control characters',
       );
     }
     this.path = path;

@@ -3,6 +3,7 @@ import { formatFrameHeader } from '@larder/signing/archive-frames';
 import {
   type ArchiveRequest,
   type DeltasResponse,
+  MAX_SMALL_NAR,
   parseArchivesRequest,
   parseDeltasRequest,
   type StoredDelta,
@@ -145,8 +146,8 @@ async function* frames(
   }
 }
 
-/** What a client asks for by the hundred is small, or it would ask for it by itself. */
-const LARGEST = 16 * 2 ** 20;
+/** Packed, with room for what does not shrink. What is read ahead for one answer is so many times this at most. */
+const LARGEST = MAX_SMALL_NAR + 2 ** 16;
 
 async function readFrame(
   { storage, deltas }: Services,

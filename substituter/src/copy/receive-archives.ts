@@ -1,4 +1,4 @@
-import type { ArchiveRequest } from '@larder/signing/download';
+import { type ArchiveRequest, MAX_SMALL_NAR } from '@larder/signing/download';
 import { LarderError } from '@larder/signing/errors';
 import type { NarWork, RestoredItem } from '@larder/signing/nar-work';
 import type { NarInfo } from '@larder/signing/narinfo';
@@ -11,15 +11,12 @@ import { bareHash } from './delta-plan.js';
 import type { ReceiveOptions, Reception } from './destination.js';
 import { nameSource } from './nar-mismatch.js';
 
-/** Bytes of NAR, unpacked, above which a path is received by itself. */
-const largestNar = 4 * 1024 * 1024;
-
 /** Whether a path can come with others in one answer: from a Larder server, which finds archives by their NarHash. */
 export function comesWithOthers({ info, source }: FoundPath): boolean {
   if (!(source instanceof BinaryCache) || source.larder === undefined) return false;
   const { url, compression } = info as NarInfo;
   return (
-    info.narSize <= largestNar && compression === 'zstd' && url === `nar/${bareHash(info.narHash)}.nar.zst`
+    info.narSize <= MAX_SMALL_NAR && compression === 'zstd' && url === `nar/${bareHash(info.narHash)}.nar.zst`
   );
 }
 

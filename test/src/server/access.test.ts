@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { generateToken, type Scope, scopes } from '@larder/cache-server/auth/token';
-import { allRoutes } from '@larder/cache-server/http/app';
+import { allRoutes, createApp } from '@larder/cache-server/http/app';
 import { examplePath } from '@larder/cache-server/http/path-parameters';
 import type { CacheRoute, OpenRoute, Route, ServerRoute } from '@larder/cache-server/http/route';
 import type { Services } from '@larder/cache-server/http/services';
@@ -85,6 +85,18 @@ test('every route, with every scope, on a public, a private and an absent cache'
         else if (isGranted) assert.equal(answer.status, 404, where);
         else assert.equal(answer.status, known ? 403 : 401, where);
       }
+});
+
+test('every route has a rule, and the server answers no other', async () => {
+  await using server = await TestServer.start();
+  const all = routesOf((each): each is Route => each.path !== '');
+  const ruled = [...routesOf(isCacheRoute), ...routesOf(isServerRoute), ...routesOf(isOpenRoute)];
+  const nameOf = ({ method, path }: { readonly method: string; readonly path: string }) =>
+    `${method} ${path}`;
+  assert.deepEqual(ruled.map(nameOf).sort(), all.map(nameOf).sort());
+  for (const { path, access } of all) assert.equal(path.includes('/:cache'), Array.isArray(access), path);
+  const { routes } = createApp(server.running.services);
+  assert.deepEqual([...new Set(routes.map(nameOf))].sort(), [...new Set(all.map(nameOf))].sort());
 });
 
 test('the server itself is for its administrators', async () => {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { access, appendFile, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { copyStorage } from '@larder/cache-server/admin/copy-storage';
 import { deleteExpiredNars } from '@larder/cache-server/collect/expired-nars';
 import { Leases } from '@larder/cache-server/leases/leases';
 import { reindex } from '@larder/cache-server/reindex';
 import { openFoundation } from '@larder/cache-server/start';
+import { DiskStorage } from '@larder/cache-server/storage/disk';
 import { parseStorePath, type StorePath } from '@larder/signing/store-path';
 import { pino } from 'pino';
 import { TestClient } from '../client/client.js';
@@ -180,7 +182,13 @@ test('what is damaged, or not as Nix lays it out, is left out with the reason', 
   await change(3, (text) => text.replace(/^URL: nar\//m, 'URL: ../other/nar/'));
   await using scratch = await makeScratch('adopted');
   await mkdir(scratch.join('data/storage'), { recursive: true });
-  await rename(directory, scratch.join('data/storage/old'));
+  {
+    // Its root is the cache, as in a bucket that nix copy filled.
+    await using bucket = await DiskStorage.open(directory);
+    await using storage = await DiskStorage.open(scratch.join('data/storage'));
+    const { copied } = await copyStorage(bucket, storage, { as: 'old' });
+    assert.ok(copied >= 4 * 2 + 1, `${copied}`);
+  }
   await using server = await TestServer.start({ scratch });
   for (const path of paths)
     assert.equal((await server.fetch(`/old/${hashPartOf(path)}.narinfo`)).status, 404);

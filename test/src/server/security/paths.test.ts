@@ -128,6 +128,16 @@ test('no query, and no header, gets into a header or past the gate', async () =>
     assert.equal(open.status, 200, JSON.stringify(headers));
     assert.notEqual(open.headers['x-request-id'], 'a\tb');
   }
+  for (const storeDir of [
+    '/nix/store\nPriority: 1',
+    '/nix/store\r\nX-Evil: yes',
+    '/nix/../store',
+    'store',
+    '/a b\0',
+  ]) {
+    const answer = await server.post('/api/v1/caches', { name: 'evil', storeDir });
+    assert.equal(answer.status, 400, `${JSON.stringify(storeDir)}: ${await answer.text()}`);
+  }
   for (const path of ['/main//nix-cache-info', '//main/nix-cache-info', '/main/../secret/nix-cache-info'])
     assert.ok([401, 404].includes((await client.send(path)).status), path);
   for (const host of ['a b', 'evil.example/"><script>', 'x@y', '%0d%0a'])
