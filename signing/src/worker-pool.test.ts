@@ -50,6 +50,25 @@ describe('a worker pool', () => {
     assert.ok((await Promise.all(echoed)).every(Boolean));
   });
 
+  test('jobs that wait for a source or a reader leave the thread to others', async () => {
+    await using narrow = new WorkerPool<SampleJobs>(MODULE, { size: 1, jobsPerWorker: 1 });
+    let feed: () => void = () => {};
+    const fed = new Promise<void>((resolve) => {
+      feed = resolve;
+    });
+    async function* source(): AsyncGenerator<Uint8Array> {
+      yield Buffer.alloc(100);
+      await fed;
+    }
+    const starved = narrow.run('echo', null, { input: source() });
+    assert.equal(await narrow.run('add', { a: 1, b: 2 }).result, 3);
+    const unread = narrow.run('emit', { size: 10 * WINDOW_SIZE });
+    assert.equal(await narrow.run('add', { a: 3, b: 4 }).result, 7);
+    assert.equal((await collect(unread.output)).length, 10 * WINDOW_SIZE);
+    feed();
+    assert.equal((await starved.result).size, 100);
+  });
+
   test('a slow reader holds the job back, and the job its source', async () => {
     let given = 0;
     async function* source(): AsyncGenerator<Uint8Array> {

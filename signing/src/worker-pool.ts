@@ -24,11 +24,11 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A job that waits for its input for so long, in milliseconds, leaves its place to another. */
+/** A job that waits so long, in milliseconds, for its source or for who reads it leaves its place to another. */
 const STARVED = 500;
 /** How often it is looked whether one does, while others wait. */
 const LOOK = 100;
-/** Jobs a thread has at most, with those that wait for their input, for each that it may take at a time. */
+/** Jobs a thread has at most, with those that wait, for each that it may take at a time. */
 const MOST_STARVED = 16;
 
 /** A job under way. */
@@ -124,7 +124,7 @@ export class WorkerPool<Jobs extends JobTable> {
     }
   }
 
-  /** Jobs whose input stopped coming tell nobody. */
+  /** Jobs that begin to wait tell nobody. */
   #lookAgain(): void {
     this.#looking ??= setTimeout(() => {
       this.#looking = undefined;
@@ -188,7 +188,7 @@ class PoolThread {
     return this.#jobs.size;
   }
 
-  /** Jobs that do not only wait for a source that has nothing for them. */
+  /** Jobs that do not only wait for a source that has nothing, or for a reader that takes nothing. */
   get busy(): number {
     const before = performance.now() - STARVED;
     let busy = 0;
@@ -246,7 +246,10 @@ class PoolJob implements RunningJob<unknown> {
   readonly #spares: SpareBatches;
   #post: Post = () => {};
   /** Since when it waits for its source, on the monotonic clock; infinitely late while it does not. */
-  waitsSince = Infinity;
+  #sourceSince = Infinity;
+  /** Since when its reader took nothing of what there is; likewise. */
+  #readerSince = Infinity;
+  #unread = 0;
   #started = false;
   #settled = false;
   #resolve!: (result: unknown) => void;
@@ -264,7 +267,11 @@ class PoolJob implements RunningJob<unknown> {
       spares,
     );
     this.output = new ByteReceiver(
-      ({ length }) => this.#post({ type: 'output-taken', id, size: length }, []),
+      ({ length }) => {
+        this.#unread -= length;
+        this.#readerSince = this.#unread > 0 ? performance.now() : Infinity;
+        this.#post({ type: 'output-taken', id, size: length }, []);
+      },
       { lend: false, onReturn: () => this.#giveUp(abandoned()) },
     );
     this.result = new Promise((resolve, reject) => {
@@ -286,6 +293,10 @@ class PoolJob implements RunningJob<unknown> {
     return this.#settled;
   }
 
+  get waitsSince(): number {
+    return Math.min(this.#sourceSince, this.#readerSince);
+  }
+
   start(post: Post): void {
     this.#post = post;
     this.#started = true;
@@ -298,14 +309,14 @@ class PoolJob implements RunningJob<unknown> {
   async #feed(input: AsyncIterable<Uint8Array>): Promise<void> {
     const id = this.id;
     try {
-      this.waitsSince = performance.now();
+      this.#sourceSince = performance.now();
       for await (const chunk of input) {
-        this.waitsSince = Infinity;
+        this.#sourceSince = Infinity;
         await this.#input.write(chunk);
         if (this.#settled || this.#ownError !== undefined) return;
-        this.waitsSince = performance.now();
+        this.#sourceSince = performance.now();
       }
-      this.waitsSince = Infinity;
+      this.#sourceSince = Infinity;
       await this.#input.whenOpen();
       const bytes = this.#input.takeRest();
       const transfer = bytes === undefined ? [] : [bytes.buffer as ArrayBuffer];
@@ -335,6 +346,8 @@ class PoolJob implements RunningJob<unknown> {
         this.#options.onProgress?.(message.amount);
         break;
       case 'output':
+        if (this.#unread === 0) this.#readerSince = performance.now();
+        this.#unread += message.bytes.length;
         this.output.push(message.bytes);
         break;
       case 'done':

@@ -274,6 +274,16 @@ async function checkAndRepair(t: TestContext, scratch: Scratch, toml: string): P
     assert.deepEqual(await kinds(true), [...all].sort());
     assert.deepEqual(await kinds(true), [...all].sort(), 'it changed nothing');
   });
+  await t.test('says so on the command line, and with its exit status', async () => {
+    const { status, stdout } = await runLarder([
+      'admin',
+      'fsck',
+      ...['--config', scratch.join('larder.toml'), '--data', scratch.join('data')],
+    ]);
+    assert.equal(status, 1);
+    assert.match(stdout.toString(), /^secret: nar-missing: secret\/nar\/.* is not there$/m);
+    assert.match(stdout.toString(), /^main: 3 paths, 3 NARs of .*: \d faults; --repair deals with them$/m);
+  });
   await t.test('repairs it', async () => {
     assert.deepEqual(await kinds(true, true), [...all].sort());
     assert.deepEqual(await kinds(true), []);

@@ -140,6 +140,16 @@ test('no query, and no header, gets into a header or past the gate', async () =>
   }
   for (const path of ['/main//nix-cache-info', '//main/nix-cache-info', '/main/../secret/nix-cache-info'])
     assert.ok([401, 404].includes((await client.send(path)).status), path);
+  for (const host of ['a b', 'a/b', '[', '']) {
+    const headers = { host, origin: 'http://elsewhere.example' };
+    const { status, headers: told } = await client.send('/login', {
+      method: 'POST',
+      headers,
+      body: 'token=x',
+    });
+    assert.ok(status < 500, `${host}: ${status}`);
+    assert.equal(told['set-cookie'], undefined);
+  }
   for (const host of ['a b', 'evil.example/"><script>', 'x@y', '%0d%0a'])
     assert.doesNotMatch(
       (await client.send('/api/v1/caches/main', { headers: { host } })).text,
