@@ -121,7 +121,10 @@ async function examineNar(
   await using stored = await storage.get(key);
   if (stored === undefined) return 'it is not there';
   try {
-    const { narHash, narSize } = await reader.survey(stored.body, narCompression(row));
+    const { narHash, narSize } = await reader.survey(stored.body, {
+      compression: narCompression(row),
+      maxSize: row.nar_size,
+    });
     if (bareHash(narHash) !== row.nar_hash) return `its NAR has the hash ${narHash.toString()}`;
     return narSize === row.nar_size ? undefined : `its NAR has ${narSize} bytes`;
   } catch (error) {

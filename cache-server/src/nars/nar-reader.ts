@@ -40,6 +40,12 @@ export interface RunningIngest {
   readonly result: Promise<IngestedNar>;
 }
 
+/** How a NAR is stored, and what it unpacks to at most: one that another tool stored may be anything. */
+export interface StoredForm {
+  readonly compression: Compression;
+  readonly maxSize: number;
+}
+
 export interface NarReaderOptions {
   /** Threads; as many as there are cores by default. */
   readonly workers?: number;
@@ -85,25 +91,24 @@ export class NarReader implements AsyncDisposable {
   }
 
   /** Reads a stored NAR again. */
-  async survey(stored: AsyncIterable<Uint8Array>, compression: Compression): Promise<NarReading> {
-    return readSurvey(await this.#pool.run('survey', storedParams(compression), { input: stored }).result);
+  async survey(stored: AsyncIterable<Uint8Array>, form: StoredForm): Promise<NarReading> {
+    return readSurvey(await this.#pool.run('survey', form, { input: stored }).result);
   }
 
   /** Those of `wanted` that occur in a stored NAR. */
   async findHashParts(
     stored: AsyncIterable<Uint8Array>,
-    { compression, wanted }: { readonly compression: Compression; readonly wanted: readonly string[] },
+    params: StoredForm & { readonly wanted: readonly string[] },
   ): Promise<ReadonlySet<string>> {
-    const params = { ...storedParams(compression), wanted };
     return new Set(await this.#pool.run('references', params, { input: stored }).result);
   }
 
   /** `undefined` when the method wants a plain file and the NAR is none. */
   async computeContentHash(
     stored: AsyncIterable<Uint8Array>,
-    { compression, ...request }: ContentHashRequest & { readonly compression: Compression },
+    { request, ...form }: StoredForm & { readonly request: ContentHashRequest },
   ): Promise<Hash | undefined> {
-    const params = { ...storedParams(compression), request };
+    const params = { ...form, request };
     const bytes = await this.#pool.run('contentHash', params, { input: stored }).result;
     return bytes === undefined ? undefined : new Hash(request.algorithm, bytes);
   }
@@ -133,10 +138,6 @@ export class NarReader implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.#pool.close(), this.#slices.close()]);
   }
-}
-
-function storedParams(compression: Compression): { compression: Compression; maxSize: number } {
-  return { compression, maxSize: Number.MAX_SAFE_INTEGER };
 }
 
 function readSurvey({ narHash, narSize, hashParts, listing }: SurveyResult): NarReading {

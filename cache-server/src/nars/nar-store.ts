@@ -17,7 +17,7 @@ import { narKey, objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage, StagedObject } from '../storage/storage.js';
 import type { ContentFacts, ContentHashRequest } from './content-facts.js';
 import { unpackHashParts } from './hash-parts.js';
-import type { IngestedNar, NarReader, NarReading } from './nar-reader.js';
+import type { IngestedNar, NarReader, NarReading, StoredForm } from './nar-reader.js';
 
 const compress = promisify(brotliCompress);
 const decompress = promisify(brotliDecompress);
@@ -36,7 +36,7 @@ export interface NarUpload {
   readonly signal?: AbortSignal;
 }
 
-type ReadNar<T> = (body: AsyncIterable<Uint8Array>, compression: Compression) => Promise<T>;
+type ReadNar<T> = (body: AsyncIterable<Uint8Array>, form: StoredForm) => Promise<T>;
 
 type OnReceived = (cache: Cache, nar: IngestedNar) => void;
 
@@ -231,15 +231,13 @@ export class NarStore {
     let reading: Promise<NarReading> | undefined;
     const recall = () => (kept ??= queryNarFacts(this.#database.read, cache.id, narHash));
     const reread = () =>
-      (reading ??= this.#reread(cache, narHash, (body, compression) =>
-        this.#reader.survey(body, compression),
-      ));
+      (reading ??= this.#reread(cache, narHash, (body, form) => this.#reader.survey(body, form)));
     return {
       findHashParts: async (wanted) => {
         const packed = (await recall())?.hash_parts ?? (await reread()).hashParts;
         if (packed !== undefined) return intersect(unpackHashParts(packed), wanted);
-        return this.#reread(cache, narHash, (body, compression) =>
-          this.#reader.findHashParts(body, { compression, wanted }),
+        return this.#reread(cache, narHash, (body, form) =>
+          this.#reader.findHashParts(body, { ...form, wanted }),
         );
       },
       listing: async () => {
@@ -248,8 +246,8 @@ export class NarStore {
         return row.listing === null ? undefined : (await decompress(row.listing)).toString('utf8');
       },
       computeContentHash: (request: ContentHashRequest) =>
-        this.#reread(cache, narHash, (body, compression) =>
-          this.#reader.computeContentHash(body, { compression, ...request }),
+        this.#reread(cache, narHash, (body, form) =>
+          this.#reader.computeContentHash(body, { ...form, request }),
         ),
     };
   }
@@ -259,16 +257,16 @@ export class NarStore {
   }
 
   async #rereadNow<T>(cache: Cache, narHash: string, read: ReadNar<T>): Promise<T> {
-    const row = (await this.find(cache, narHash)) ?? { nar_hash: narHash, file: null, compression: null };
-    const key = narKey(cache.name, row);
+    const row = await this.find(cache, narHash);
+    const key = row === undefined ? objectKeys.nar(cache.name, narHash) : narKey(cache.name, row);
     await using stored = await this.#storage.get(key);
-    if (stored === undefined)
+    if (stored === undefined || row === undefined)
       throw new ServerError(
         'storage-failed',
-        `${key} is recorded but not in the storage; run 'larder admin reindex'`,
+        `${key} is recorded but not in the storage; run 'larder admin fsck'`,
       );
     // Awaited here: the object is closed on leaving.
-    return await read(stored.body, narCompression(row));
+    return await read(stored.body, { compression: narCompression(row), maxSize: row.nar_size });
   }
 }
 

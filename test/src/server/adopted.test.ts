@@ -13,7 +13,7 @@ import { TestClient } from '../client/client.js';
 import { needsComponent } from '../engines/components.js';
 import { makeScratch } from '../engines/scratch.js';
 import { Nix } from '../oracle/nix.js';
-import { TestServer } from './running.js';
+import { errorOf, TestServer } from './running.js';
 import { bare, commitOf, samplePath } from './sample-path.js';
 
 const BUILD_ID = 'ab'.repeat(20);
@@ -24,7 +24,7 @@ interface StockCache {
   readonly directory: string;
   readonly publicKey: string;
   /** In as many compressions. */
-  readonly paths: readonly string[];
+  readonly paths: string[];
 }
 
 /** A cache as `nix copy --to file://…` makes it, signed, with an index of debug information. */
@@ -36,7 +36,7 @@ async function makeStockCache(nix: Nix): Promise<StockCache> {
     input: await readFile(secret),
   });
   const paths: string[] = [];
-  for (const compression of ['xz', 'zstd', 'bzip2', 'none']) {
+  for (const compression of ['xz', 'zstd', 'bzip2', 'none', 'gzip']) {
     const tree = nix.scratch.join(`tree-${compression}`);
     await mkdir(`${tree}/${DEBUG_FILE}`.replace(/\/[^/]*$/, ''), { recursive: true });
     await writeFile(`${tree}/${DEBUG_FILE}`, compression + CONTENTS);
@@ -180,6 +180,7 @@ test('what is damaged, or not as Nix lays it out, is left out with the reason', 
   await change(1, (text) => text.replace(/^URL: /m, 'URL: https://elsewhere.example/'));
   await change(2, (text) => text.replace(/^Compression: .*/m, 'Compression: rot13'));
   await change(3, (text) => text.replace(/^URL: nar\//m, 'URL: ../other/nar/'));
+  await change(4, (text) => text.replace(/^NarSize: .*/m, 'NarSize: 1000'));
   await using scratch = await makeScratch('adopted');
   await mkdir(scratch.join('data/storage'), { recursive: true });
   {
@@ -190,6 +191,10 @@ test('what is damaged, or not as Nix lays it out, is left out with the reason', 
     assert.ok(copied >= 4 * 2 + 1, `${copied}`);
   }
   await using server = await TestServer.start({ scratch });
+  // Nobody can tell before its NAR is read, which goes no further than that.
+  const lying = hashPartOf(paths.pop() ?? '');
+  assert.equal((await server.fetch(`/old/${lying}.narinfo`)).status, 200);
+  assert.equal((await errorOf(await server.fetch(`/old/serve/${lying}`))).code, 'codec-too-large');
   for (const path of paths)
     assert.equal((await server.fetch(`/old/${hashPartOf(path)}.narinfo`)).status, 404);
   await using foundation = await openFoundation(server.config, pino({ level: 'silent' }));
