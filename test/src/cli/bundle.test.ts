@@ -3,6 +3,7 @@ import { cp, mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
 import { neutralEnvironment } from '../engines/config.js';
 import { makeScratch, type Scratch } from '../engines/scratch.js';
 import { runProgram } from '../oracle/program.js';
@@ -13,11 +14,16 @@ interface Manifest {
   readonly directory: string;
   readonly builds: readonly (readonly [file: string, size: number, modified: number])[];
   readonly outside: readonly string[];
+  readonly caches: Readonly<Record<string, string>>;
+}
+
+async function readManifest(): Promise<Manifest> {
+  return JSON.parse(await readFile(`${repository}/deploy/dist/bundle.json`, 'utf8')) as Manifest;
 }
 
 /** The loader in a clone that has nothing but the executable's bundle, and what says of which modules it is. */
 async function copyBundle(scratch: Scratch) {
-  const manifest = JSON.parse(await readFile(`${repository}/deploy/dist/bundle.json`, 'utf8')) as Manifest;
+  const manifest = await readManifest();
   const copied = ['deploy/bin', 'deploy/dist/bundle.json', manifest.directory];
   for (const path of [...copied, ...manifest.builds.map(([file]) => file)]) {
     await cp(`${repository}/${path}`, scratch.join(path), { recursive: true, preserveTimestamps: true });
@@ -40,6 +46,17 @@ test('the bundle is used while it is of the modules that are there', async () =>
   assert.ok(isUsed('copy'), 'what is installed somewhere comes without the notes of the compiler');
   await rm(scratch.join('deploy/dist/bundle.json'));
   assert.ok(!isUsed('copy'), 'there is none');
+});
+
+test('V8 takes its compiled form of the bundle, whatever the verb', async () => {
+  const { directory, caches } = await readManifest();
+  const filename = `${repository}/${directory}/larder.cjs`;
+  const source = await readFile(filename, 'latin1');
+  for (const name of new Set(['rest', ...Object.values(caches)])) {
+    const cachedData = await readFile(`${repository}/${directory}/larder.${name}.cache`);
+    const { cachedDataRejected } = new Script(source, { filename, cachedData });
+    assert.equal(cachedDataRejected, false, name);
+  }
 });
 
 test('without a bundle the executable runs from its modules, and says the same', async () => {
