@@ -74,7 +74,7 @@ export class FileAccess {
       const stat = lstatSync(this.#file(path), { throwIfNoEntry: false });
       if (stat === undefined) return this.noteAbsent(path);
       const type = typeOfEntry(stat);
-      this.recorder.noteType(this.#real(path));
+      this.recorder.noteType(this.#real(path), type);
       this.types.set(path, type);
       return type;
     } catch (error) {
@@ -86,7 +86,7 @@ export class FileAccess {
   private noteAbsent(path: string): undefined {
     if (this.absent.has(path)) return;
     this.absent.add(path);
-    this.recorder.noteType(this.#real(path));
+    this.recorder.noteType(this.#real(path), undefined);
   }
 
   readFile(path: string): string {

@@ -1,5 +1,6 @@
 import { lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import type { FileType } from './eval/host.js';
 
 /** Everything an evaluation looked at and did, from which its result can be given again. */
 export interface EvaluationRecord {
@@ -55,8 +56,10 @@ export class ReadRecorder {
     for (const [path, stamp] of stamps) if (!this.contents.has(path)) this.contents.set(path, stamp);
   }
 
-  noteType(path: string): void {
-    if (!this.types.has(path)) this.types.set(path, typeStampOf(fsPath(path)));
+  /** The type at a path was asked for; it is looked at once more only for where a symlink leads. */
+  noteType(path: string, type: FileType | undefined): void {
+    if (this.types.has(path)) return;
+    this.types.set(path, type === 'symlink' ? typeStampOf(fsPath(path)) : (type ?? 'absent'));
   }
 
   /** A whole tree was read, to be put into the store. */

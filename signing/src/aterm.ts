@@ -1,17 +1,18 @@
 import { LarderError } from './errors.js';
 
-const ESCAPES: Readonly<Record<string, string>> = {
-  '"': '\\"',
-  '\\': '\\\\',
-  '\n': '\\n',
-  '\r': '\\r',
-  '\t': '\\t',
-};
 const UNESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t' };
 
 /** Quotes a string for an ATerm. */
 export function escapeAterm(text: string): string {
-  return `"${/["\\\n\r\t]/.test(text) ? text.replace(/["\\\n\r\t]/g, (character) => ESCAPES[character]!) : text}"`;
+  if (!/["\\\n\r\t]/.test(text)) return `"${text}"`;
+  // One plain replacement after the other is several times as fast as a function for each character.
+  const escaped = text
+    .replaceAll('\\', '\\\\')
+    .replaceAll('"', '\\"')
+    .replaceAll('\n', '\\n')
+    .replaceAll('\r', '\\r')
+    .replaceAll('\t', '\\t');
+  return `"${escaped}"`;
 }
 
 /** Reads the subset of ATerm that derivations use: constructors, lists and strings, without white space. */

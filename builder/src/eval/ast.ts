@@ -71,6 +71,8 @@ export interface AttrsExpr {
   readonly attrs: Map<number, AttrDefinition>;
   dynamic: DynamicAttr[];
   inheritFrom: Expr[];
+  /** The names as `slotOrder` has sorted them. */
+  order?: readonly number[];
 }
 export interface ListExpr {
   readonly kind: 'list';

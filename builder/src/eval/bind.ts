@@ -3,7 +3,7 @@ import { NixError } from './errors.js';
 import { printIdentifier } from './literal.js';
 import type { Pos } from './positions.js';
 import { symbolName } from './symbols.js';
-import type { Slot } from './values.js';
+import type { Slot, Value } from './values.js';
 import { Thunk } from './values.js';
 
 /** The names the outermost scope defines, with their values. */
@@ -45,11 +45,7 @@ function bindVar(expr: VarExpr, scope: Scope): void {
     } else {
       const value = current.base!.get(expr.name);
       if (value !== undefined) {
-        expr.constant = {
-          get value() {
-            return value instanceof Thunk ? value.force(expr.pos) : value;
-          },
-        };
+        expr.constant = constantOf(value, expr.pos);
         return;
       }
     }
@@ -62,13 +58,24 @@ function bindVar(expr: VarExpr, scope: Scope): void {
   expr.withs = withs;
 }
 
+/** What a variable of the outermost scope has as its value: nearly always a builtin, which is there already. */
+function constantOf(slot: Slot, pos: Pos): { readonly value: Value } {
+  if (!(slot instanceof Thunk)) return { value: slot };
+  return {
+    get value() {
+      return slot.force(pos);
+    },
+  };
+}
+
 function bindPath(path: readonly AttrName[], scope: Scope): void {
   for (const name of path) if (name.expr !== undefined) bindVariables(name.expr, scope);
 }
 
-/** The names of a set in the order of their slots: by symbol, as attribute sets are sorted. */
-export function slotOrder(expr: AttrsExpr): number[] {
-  return [...expr.attrs.keys()].sort((a, b) => a - b);
+/** The names of a set in the order of their slots: by symbol, as attribute sets are sorted. Asked when all are there. */
+export function slotOrder(expr: AttrsExpr): readonly number[] {
+  expr.order ??= [...expr.attrs.keys()].sort((a, b) => a - b);
+  return expr.order;
 }
 
 function bindAttrs(expr: AttrsExpr, scope: Scope, inner: Scope): void {

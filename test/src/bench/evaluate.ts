@@ -41,7 +41,7 @@ export async function benchEvaluation(runs: number): Promise<readonly Row[]> {
     const costs: Costs = { cold: [], second: [] };
     for (let run = 0; run < runs; run++) await instantiateTwice(input, costs);
     rows.push(compare(`Instantiating ${input.what}`, costs.cold, 2));
-    rows.push(compare(`The same again`, costs.second, 1));
+    rows.push(compare(`Instantiating ${input.what} again`, costs.second, 1));
   }
   return rows;
 }
