@@ -88,7 +88,10 @@ class BaseFinder {
     const name = storePathName(path);
     const members = this.#families.get(packageOf(path)) ?? [];
     // Names such as `unit-1` and `unit-2` are of one family and may be many: the very same name comes first.
-    const namesakes = members.filter((member) => storePathName(member) === name);
+    const namesakes = members.filter((member) => member !== path && storePathName(member) === name);
+    const replaced = namesakes.flatMap((member) => this.#oldClosure.get(member) ?? []);
+    // What took its place in the closure is what it is a version of: naming others would only cost.
+    if (replaced.length === 1) return replaced;
     const looked = members.length <= mostVersions ? members : [...new Set([...namesakes, ...members])];
     const infos: ValidPathInfo[] = [];
     for (const member of looked.slice(0, mostVersions)) {
@@ -98,9 +101,7 @@ class BaseFinder {
     const rank = (info: ValidPathInfo): number =>
       (this.#oldClosure.has(info.storePath) ? 1 : 0) + (storePathName(info.storePath) === name ? 2 : 0);
     infos.sort((a, b) => rank(b) - rank(a) || (b.registrationTime ?? 0) - (a.registrationTime ?? 0));
-    // What took its place in the closure is what it is a version of: naming others would only cost.
-    const isCertain = infos[0] !== undefined && rank(infos[0]) === 3;
-    return infos.slice(0, isCertain ? 1 : mostBases);
+    return infos.slice(0, mostBases);
   }
 
   /** For renamed packages: what the older version of a referrer refers to, and the new one does not under any version. */
