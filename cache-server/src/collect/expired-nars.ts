@@ -84,7 +84,7 @@ async function removeNars(
   if (narHashes.length === 0) return [];
   const select = db
     .selectFrom('nars')
-    .select(['nar_hash', 'file_size', 'file'])
+    .select(['nar_hash', 'nar_size', 'file_size', 'file'])
     .where('cache_id', '=', cache.id)
     .where('nar_hash', 'in', narHashes)
     .where('expires_at', '<', now)
@@ -105,7 +105,8 @@ async function removeNars(
   });
   await deleteWithdrawnPaths(db, cache.id, { column: 'nar_hash', values: hashes });
   const bytes = gone.reduce((sum, nar) => sum + nar.file_size, 0);
-  await addUsage(db, cache.id, { nars: -gone.length, nar_bytes: -bytes });
+  const unpacked = gone.reduce((sum, nar) => sum + nar.nar_size, 0);
+  await addUsage(db, cache.id, { nars: -gone.length, nar_bytes: -bytes, unpacked_bytes: -unpacked });
   return gone;
 }
 

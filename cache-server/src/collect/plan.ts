@@ -16,6 +16,8 @@ interface PlanCursor {
   readonly hashPart: string;
   /** The number in the plan up to which references were followed. */
   readonly followed: number;
+  /** Bytes of the NARs that no path had when the plan was begun; looked for where size matters. */
+  readonly spare?: number;
 }
 
 /** Paths looked at, or followed, in one transaction: a short one, so that uploads wait for it no longer than for each other. */
@@ -51,17 +53,18 @@ export async function planStep(
       ? { usedAt: -1, hashPart: '', followed: 0 }
       : (JSON.parse(collection.cursor) as PlanCursor);
   const usage = await queryUsage(db, cache.id);
-  const held = usage.nar_bytes - (await querySpareBytes(db, cache.id));
+  // Once for the whole plan: there may be as many of them as paths.
+  const spare = policy.maxBytes === undefined ? 0 : (cursor.spare ?? (await querySpareBytes(db, cache.id)));
+  const held = usage.nar_bytes - spare;
   const excess = held - collection.planned_bytes - (policy.maxBytes ?? Number.POSITIVE_INFINITY);
   const step = new PlanStep(db, cache, { collection, policy, excess, paths: usage.paths });
-  const next =
-    cursor.followed < collection.planned_paths ? await step.follow(cursor) : await step.scan(cursor);
+  const { reached, isComplete } = await step.run(cursor);
   await updateCollection(db, collection.id, {
-    cursor: JSON.stringify(next ?? cursor),
+    cursor: JSON.stringify({ ...reached, spare }),
     planned_paths: step.count,
     planned_bytes: step.bytes,
   });
-  return next === undefined;
+  return isComplete;
 }
 
 class PlanStep {
@@ -72,6 +75,8 @@ class PlanStep {
   readonly #pathCount: number;
   /** Bytes over the policy's limit, what is planned taken off. */
   #excess: number;
+  /** Paths looked at, or followed, so far. */
+  #looked = 0;
   count: number;
   bytes: number;
 
@@ -95,9 +100,24 @@ class PlanStep {
     this.bytes = options.collection.planned_bytes;
   }
 
+  /**
+   * Scans and follows until it has looked at enough paths. Where closures are deep and few, what there is to follow at a time is
+   * little: a transaction for each would take more time than all the rest.
+   */
+  async run(cursor: PlanCursor): Promise<{ readonly reached: PlanCursor; readonly isComplete: boolean }> {
+    let reached = cursor;
+    while (this.#looked < STEP) {
+      const next = reached.followed < this.count ? await this.#follow(reached) : await this.#scan(reached);
+      if (next === undefined) return { reached, isComplete: true };
+      reached = next;
+    }
+    return { reached, isComplete: false };
+  }
+
   /** Looks at the next paths in the order of last use; `undefined` when there are no more to look at. */
-  async scan(cursor: PlanCursor): Promise<PlanCursor | undefined> {
+  async #scan(cursor: PlanCursor): Promise<PlanCursor | undefined> {
     const rows = await this.#nextByUse(cursor);
+    this.#looked += rows.length;
     const last = rows.at(-1);
     if (last === undefined || (rows[0]?.last_used_at ?? 0) >= this.#end()) return undefined;
     const wanted = rows.filter((row) => row.referenced === 0 && this.#isWanted(row));
@@ -106,8 +126,9 @@ class PlanStep {
   }
 
   /** Follows the references of what is planned; what nothing else refers to is planned as well. */
-  async follow(cursor: PlanCursor): Promise<PlanCursor> {
+  async #follow(cursor: PlanCursor): Promise<PlanCursor> {
     const planned = await queryPlan(this.#db, this.#collection.id, { after: cursor.followed, limit: STEP });
+    this.#looked += planned.length;
     const references = await this.#referencesOf(planned.map((row) => row.hash_part));
     const met = new Map<string, number>();
     for (const reference of references) met.set(reference, (met.get(reference) ?? 0) + 1);

@@ -5,6 +5,7 @@ import { audit } from './migrations/002-audit.js';
 import { pins } from './migrations/003-pins.js';
 import { lifeCycle } from './migrations/004-life-cycle.js';
 import { upstream } from './migrations/005-upstream.js';
+import { unpackedBytes } from './migrations/006-unpacked-bytes.js';
 import { tokenIssuers } from './migrations/010-token-issuers.js';
 import { web } from './migrations/020-web.js';
 import { deltas } from './migrations/030-deltas.js';
@@ -24,6 +25,7 @@ export async function migrate(db: Kysely<Schema>, dialect: Dialect): Promise<voi
         '003-pins': pins(),
         '004-life-cycle': lifeCycle(dialect),
         '005-upstream': upstream(),
+        '006-unpacked-bytes': unpackedBytes(),
         '030-deltas': deltas(),
         '040-adopted-nars': adoptedNars(),
         '010-token-issuers': tokenIssuers(),

@@ -206,7 +206,8 @@ export class NarStore {
       await insertNarFacts(db, facts);
       if (fileName !== undefined)
         await upsertNarFile(db, { cache_id, file_name: fileName, nar_hash: narHash });
-      if (isNew) await addUsage(db, cache_id, { nars: 1, nar_bytes: row.file_size });
+      if (isNew)
+        await addUsage(db, cache_id, { nars: 1, nar_bytes: row.file_size, unpacked_bytes: row.nar_size });
       else await prolongNar(db, cache_id, { narHash, expiresAt });
     });
   }

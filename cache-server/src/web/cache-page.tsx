@@ -7,14 +7,14 @@ import { HowToUse } from './how-to-use.js';
 import { Crumbs, Figures, sendPage, Tabs } from './page.js';
 import { PathTable } from './path-table.js';
 import type { FoundPath } from './search.js';
-import type { CacheStatistics, Statistics } from './statistics.js';
+import { type CacheStatistics, queryStatistics } from './statistics.js';
 import { formatCount, Size } from './units.js';
 
 /** How many of the newest paths are shown. */
 const NEWEST = 15;
 
 /** A cache: how to use it, what came last. Its address is the cache's own. */
-export function cachePageRoute(services: Services, statistics: Statistics): CacheRoute {
+export function cachePageRoute(services: Services): CacheRoute {
   const { database, config } = services;
   return {
     method: 'GET',
@@ -37,7 +37,7 @@ export function cachePageRoute(services: Services, statistics: Statistics): Cach
       const body = (
         <>
           <CacheHead cache={cache} current="Overview" />
-          <Overview cache={cache} statistics={await statistics.of(cache.id)} newest={newest} />
+          <Overview cache={cache} statistics={await queryStatistics(database, cache.id)} newest={newest} />
           <HowToUse cache={describeCache(cache, config, context)} />
         </>
       );

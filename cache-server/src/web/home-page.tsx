@@ -5,7 +5,7 @@ import type { Cache } from '../caches/cache.js';
 import type { OpenRoute } from '../http/route.js';
 import type { Services } from '../http/services.js';
 import { sendPage } from './page.js';
-import type { CacheStatistics, Statistics } from './statistics.js';
+import { type CacheStatistics, queryStatistics } from './statistics.js';
 import { Ago, formatCount, Size } from './units.js';
 
 interface ListedCache {
@@ -14,8 +14,8 @@ interface ListedCache {
 }
 
 /** The caches that the visitor may know of. */
-export function homeRoute(services: Services, statistics: Statistics): OpenRoute {
-  const { caches, sessions } = services;
+export function homeRoute(services: Services): OpenRoute {
+  const { caches, sessions, database } = services;
   return {
     method: 'GET',
     path: '/',
@@ -31,7 +31,7 @@ export function homeRoute(services: Services, statistics: Statistics): OpenRoute
       const token = (await sessions.find(context))?.token;
       const visible = (await caches.list()).filter((cache) => maySee(token, cache));
       const listed = await Promise.all(
-        visible.map(async (cache) => ({ cache, statistics: await statistics.of(cache.id) })),
+        visible.map(async (cache) => ({ cache, statistics: await queryStatistics(database, cache.id) })),
       );
       return sendPage(context, services, { title: 'Larder', body: <Home caches={listed} /> });
     },

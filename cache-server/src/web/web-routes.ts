@@ -10,16 +10,14 @@ import { loginRoutes, logoutRoute } from './login-page.js';
 import { pathPageRoute } from './path-page.js';
 import { pinsRoute } from './pins-page.js';
 import { searchRoute } from './search-page.js';
-import { Statistics } from './statistics.js';
 import { tokenPageRoutes } from './tokens-page.js';
 import { usageRoute } from './usage-page.js';
 
 /** The pages for people, rendered here: they need no script, and have a little for who likes keys. */
 export function webRoutes(services: Services): Route[] {
-  const statistics = new Statistics(services.database);
   return [
     ...assetRoutes,
-    homeRoute(services, statistics),
+    homeRoute(services),
     ...loginRoutes(services),
     logoutRoute(services),
     ...tokenPageRoutes(services),
@@ -31,6 +29,6 @@ export function webRoutes(services: Services): Route[] {
     filesRoute(services),
     logRoute(services),
     // Last: its path is that of anything at the top.
-    cachePageRoute(services, statistics),
+    cachePageRoute(services),
   ];
 }

@@ -6,6 +6,8 @@ import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
 import { benchProxied } from './proxied.js';
 import { formatTable, meetsAims, type Row, updateReport, writeReport } from './report.js';
+import { formatTable, meetsAims, type Row, writeReport } from './report.js';
+import { benchScale } from './scale.js';
 import { benchServing } from './serve.js';
 import { prepareSetting, type Setting } from './setting.js';
 import { benchSlowLink } from './slow.js';
@@ -29,6 +31,7 @@ const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>>
   delta: benchDeltas,
   proxy: benchProxied,
   rebuild: benchRebuild,
+  scale: benchScale,
 };
 
 const names = [...Object.keys(onClosure), ...Object.keys(alone)];

@@ -51,6 +51,14 @@ export async function cpuSeconds(pid: number): Promise<number> {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+/** The same of a process and all its children together. */
+export async function peakMemoryOfAll(pid: number): Promise<number> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  const pids = [pid, ...children.split(' ').filter(Boolean).map(Number)];
+  const peaks = await Promise.all(pids.map(peakMemory));
+  return peaks.reduce((sum, peak) => sum + peak, 0);
+}
+
 /** The middle of the values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((left, right) => left - right);

@@ -9,6 +9,8 @@ export interface CacheUsageTable {
   nars: number;
   /** Their bytes as stored. */
   nar_bytes: number;
+  /** Their bytes as NARs. */
+  unpacked_bytes: number;
 }
 
 export type CacheUsageRow = Selectable<CacheUsageTable>;
@@ -19,16 +21,17 @@ export async function addUsage(
   cacheId: number,
   change: Partial<Omit<CacheUsageRow, 'cache_id'>>,
 ): Promise<void> {
-  const { paths = 0, nars = 0, nar_bytes = 0 } = change;
+  const { paths = 0, nars = 0, nar_bytes = 0, unpacked_bytes = 0 } = change;
   if (paths === 0 && nars === 0 && nar_bytes === 0) return;
   await db
     .insertInto('cache_usage')
-    .values({ cache_id: cacheId, paths, nars, nar_bytes })
+    .values({ cache_id: cacheId, paths, nars, nar_bytes, unpacked_bytes })
     .onConflict((conflict) =>
       conflict.column('cache_id').doUpdateSet((query) => ({
         paths: query('cache_usage.paths', '+', query.ref('excluded.paths')),
         nars: query('cache_usage.nars', '+', query.ref('excluded.nars')),
         nar_bytes: query('cache_usage.nar_bytes', '+', query.ref('excluded.nar_bytes')),
+        unpacked_bytes: query('cache_usage.unpacked_bytes', '+', query.ref('excluded.unpacked_bytes')),
       })),
     )
     .execute();
@@ -40,7 +43,7 @@ export async function queryUsage(db: Kysely<Schema>, cacheId: number): Promise<C
     .selectAll()
     .where('cache_id', '=', cacheId)
     .executeTakeFirst();
-  return row ?? { cache_id: cacheId, paths: 0, nars: 0, nar_bytes: 0 };
+  return row ?? { cache_id: cacheId, paths: 0, nars: 0, nar_bytes: 0, unpacked_bytes: 0 };
 }
 
 /** Counts a cache anew, and sets the time for NARs that no path has and none was set for. */
@@ -49,9 +52,11 @@ export async function recountUsage(db: Kysely<Schema>, cacheId: number, expiresA
     and not exists (select 1 from paths where paths.cache_id = nars.cache_id and paths.nar_hash = nars.nar_hash)`.execute(
     db,
   );
-  await sql`insert into cache_usage (cache_id, paths, nars, nar_bytes)
-    select ${cacheId}, (select count(*) from paths where cache_id = ${cacheId}), count(*), coalesce(sum(file_size), 0)
+  await sql`insert into cache_usage (cache_id, paths, nars, nar_bytes, unpacked_bytes)
+    select ${cacheId}, (select count(*) from paths where cache_id = ${cacheId}), count(*),
+      coalesce(sum(file_size), 0), coalesce(sum(nar_size), 0)
     from nars where cache_id = ${cacheId}
     on conflict (cache_id) do update
-    set paths = excluded.paths, nars = excluded.nars, nar_bytes = excluded.nar_bytes`.execute(db);
+    set paths = excluded.paths, nars = excluded.nars, nar_bytes = excluded.nar_bytes,
+      unpacked_bytes = excluded.unpacked_bytes`.execute(db);
 }
