@@ -1,4 +1,4 @@
-import { close, fstat, open, read } from 'node:fs';
+import { closeSync, fstatSync, open, read } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { ByteRange } from './storage.js';
@@ -9,7 +9,6 @@ const CHUNK = 256 * 1024;
 const KEPT = 64;
 
 const openFile = promisify(open);
-const statFile = promisify(fstat);
 const readFile = promisify(read);
 
 const spare: Buffer[] = [];
@@ -32,9 +31,10 @@ export class OpenFile {
   static async open(path: string): Promise<OpenFile> {
     const fd = await openFile(path, 'r');
     try {
-      return new OpenFile(fd, (await statFile(fd)).size);
+      // At once: the kernel has just had it in its hands, while a turn in the thread pool takes longer than all the rest.
+      return new OpenFile(fd, fstatSync(fd).size);
     } catch (error) {
-      close(fd);
+      closeSync(fd);
       throw error;
     }
   }
@@ -45,11 +45,11 @@ export class OpenFile {
     return this.#fd;
   }
 
-  /** Closes it, unless something did; nobody needs to wait. */
+  /** Closes it, unless something did. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    close(this.#fd);
+    closeSync(this.#fd);
   }
 
   /**
