@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import type { ByteRange } from './storage.js';
 
 /** Bytes read and written at a time: beyond it, fewer calls save nothing, and what is read no longer waits in the processor's cache. */
-const CHUNK = 256 * 1024;
+const CHUNK = 512 * 1024;
 /** Buffers kept for the next file. */
 const KEPT = 64;
 
