@@ -6,7 +6,6 @@ import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
 import { benchProxied } from './proxied.js';
 import { formatTable, meetsAims, type Row, updateReport, writeReport } from './report.js';
-import { formatTable, meetsAims, type Row, writeReport } from './report.js';
 import { benchScale } from './scale.js';
 import { benchServing } from './serve.js';
 import { prepareSetting, type Setting } from './setting.js';
