@@ -66,10 +66,9 @@ test('lists in requests have an end', async () => {
 });
 
 test('JSON that would take gigabytes once it is read is not read', async () => {
-  for (const path of ['missing', 'closure', 'commit', 'archives', 'deltas', 'collections', 'keys']) {
-    const objects = `{"paths":[${'{},'.repeat(1_500_000)}{}]}`;
+  const objects = `{"paths":[${'{},'.repeat(1_000_000)}{}]}`;
+  for (const path of ['missing', 'commit', 'archives', 'keys'])
     assert.equal(await codeOf('POST', `${API}/${path}`, objects), '413 body-too-large', path);
-  }
   assert.equal(await codeOf('POST', `${API}/missing`, '['.repeat(900_000)), '400 request-malformed');
   const strings = `{"paths":["${'{['.repeat(1_000_000)}"]}`;
   assert.match(await codeOf('POST', `${API}/missing`, strings), /^4/);
