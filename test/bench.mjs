@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npm run bench [-- serve|copy|push|memory…] [--runs N]`: sets up what is missing, builds, measures.
+// `npm run bench [-- serve|copy|push|build…] [--runs N]`: sets up what is missing, builds, measures.
 import { join } from 'node:path';
 import { provision } from './setup/components.mjs';
 import { fail, prepareWorkspace, root } from './setup/workspace.mjs';

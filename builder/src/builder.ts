@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import type { Trust } from '@larder/signing/trust';
@@ -48,7 +49,7 @@ interface OpenedCaches {
 }
 
 /** Narinfos asked for at a time, over all connections to a cache. */
-const queriesAtOnce = 64;
+const queriesAtOnce = 128;
 
 /** Realises derivations and paths into one store: the entry to this package for everybody who builds. */
 export class Builder implements AsyncDisposable {
@@ -69,6 +70,7 @@ export class Builder implements AsyncDisposable {
     this.#sources = sources;
     this.#foreign = foreign;
     this.#signal = signal === undefined ? this.#abort.signal : AbortSignal.any([signal, this.#abort.signal]);
+    setMaxListeners(0, this.#signal); // Each request listens, each build too.
     const environment = readBuilderEnvironment();
     this.#context = {
       store,

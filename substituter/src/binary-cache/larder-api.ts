@@ -12,8 +12,9 @@ import {
   parseNarInfos,
   type WantedDelta,
 } from '@larder/signing/download';
+import { type AnswerHead, header } from '../http/answer.js';
 import { decodeBody } from '../http/content-encoding.js';
-import { type HttpClient, type HttpResponse, header } from '../http/http-client.js';
+import type { HttpClient, HttpResponse } from '../http/http-client.js';
 import { HttpError } from '../http/http-error.js';
 
 /** Bytes of a request from which on it pays to compress it. */
@@ -99,6 +100,6 @@ export class LarderApi {
 }
 
 /** Whether an answer comes from a server that speaks Larder's API. */
-export function speaksLarder(response: HttpResponse): boolean {
+export function speaksLarder(response: AnswerHead): boolean {
   return header(response, 'larder-api') !== undefined;
 }

@@ -54,6 +54,7 @@ export class NarInfoCache {
   readonly #db: Database.Database;
   readonly #options: NarInfoCacheOptions;
   readonly #ids = new Map<string, number>();
+  readonly #statements = new Map<string, Database.Statement>();
   #pending: (() => void)[] = [];
 
   private constructor(db: Database.Database, options: NarInfoCacheOptions) {
@@ -79,11 +80,13 @@ export class NarInfoCache {
   /** What a cache said of itself. */
   queryCacheInfo(url: string): CacheInfo | undefined {
     return this.#attempt(() => {
-      const row = this.#db
-        .prepare<[string, number], { id: number; storeDir: string; wantMassQuery: number; priority: number }>(
-          'select id, storeDir, wantMassQuery, priority from BinaryCaches where url = ? and timestamp > ?',
-        )
-        .get(url, now() - cacheInfoTtl);
+      const row = this.#prepare<
+        [string, number],
+        { id: number; storeDir: string; wantMassQuery: number; priority: number }
+      >('select id, storeDir, wantMassQuery, priority from BinaryCaches where url = ? and timestamp > ?').get(
+        url,
+        now() - cacheInfoTtl,
+      );
       if (row === undefined) return undefined;
       this.#ids.set(url, row.id);
       return { storeDir: row.storeDir, wantMassQuery: row.wantMassQuery !== 0, priority: row.priority };
@@ -92,13 +95,11 @@ export class NarInfoCache {
 
   noteCacheInfo(url: string, info: CacheInfo): void {
     this.#attempt(() => {
-      const row = this.#db
-        .prepare<[string, number, string, number, number], { id: number }>(
-          `insert into BinaryCaches(url, timestamp, storeDir, wantMassQuery, priority) values (?, ?, ?, ?, ?)
+      const row = this.#prepare<[string, number, string, number, number], { id: number }>(
+        `insert into BinaryCaches(url, timestamp, storeDir, wantMassQuery, priority) values (?, ?, ?, ?, ?)
            on conflict (url) do update set timestamp = excluded.timestamp, storeDir = excluded.storeDir,
              wantMassQuery = excluded.wantMassQuery, priority = excluded.priority returning id`,
-        )
-        .get(url, now(), info.storeDir, Number(info.wantMassQuery), info.priority);
+      ).get(url, now(), info.storeDir, Number(info.wantMassQuery), info.priority);
       if (row !== undefined) this.#ids.set(url, row.id);
     });
   }
@@ -109,13 +110,11 @@ export class NarInfoCache {
     if (cache === undefined) return undefined;
     return this.#attempt(() => {
       const { negativeTtl, positiveTtl } = this.#options;
-      const row = this.#db
-        .prepare<[number, string, number, number], NarRow>(
-          `select present, namePart, url, compression, fileHash, fileSize, narHash, narSize, refs, deriver, sigs, ca
+      const row = this.#prepare<[number, string, number, number], NarRow>(
+        `select present, namePart, url, compression, fileHash, fileSize, narHash, narSize, refs, deriver, sigs, ca
            from NARs where cache = ? and hashPart = ?
              and ((present = 0 and timestamp > ?) or (present = 1 and timestamp > ?))`,
-        )
-        .get(cache, hashPart, now() - negativeTtl, now() - positiveTtl);
+      ).get(cache, hashPart, now() - negativeTtl, now() - positiveTtl);
       if (row === undefined) return undefined;
       return row.present === 0 ? 'absent' : readRow(hashPart, row);
     });
@@ -133,11 +132,9 @@ export class NarInfoCache {
   forget(url: string, hashPart: string): void {
     this.#flush();
     this.#attempt(() =>
-      this.#db
-        .prepare(
-          'delete from NARs where hashPart = ? and cache = (select id from BinaryCaches where url = ?)',
-        )
-        .run(hashPart, url),
+      this.#prepare(
+        'delete from NARs where hashPart = ? and cache = (select id from BinaryCaches where url = ?)',
+      ).run(hashPart, url),
     );
   }
 
@@ -145,9 +142,9 @@ export class NarInfoCache {
   forgetAbsent(url: string): void {
     this.#flush();
     this.#attempt(() =>
-      this.#db
-        .prepare('delete from NARs where present = 0 and cache = (select id from BinaryCaches where url = ?)')
-        .run(url),
+      this.#prepare(
+        'delete from NARs where present = 0 and cache = (select id from BinaryCaches where url = ?)',
+      ).run(url),
     );
   }
 
@@ -166,23 +163,21 @@ export class NarInfoCache {
     info: NarInfo | undefined,
   ): void {
     if (info === undefined) {
-      this.#db
-        .prepare('insert or replace into NARs(cache, hashPart, timestamp, present) values (?, ?, ?, 0)')
-        .run(cache, hashPart, timestamp);
+      this.#prepare(
+        'insert or replace into NARs(cache, hashPart, timestamp, present) values (?, ?, ?, 0)',
+      ).run(cache, hashPart, timestamp);
       return;
     }
-    this.#db
-      .prepare(
-        `insert or replace into NARs(cache, hashPart, namePart, url, compression, fileHash, fileSize, narHash, narSize, refs,
+    this.#prepare(
+      `insert or replace into NARs(cache, hashPart, namePart, url, compression, fileHash, fileSize, narHash, narSize, refs,
            deriver, sigs, ca, timestamp, present) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
-      )
-      .run(
-        ...[cache, hashPart, storePathName(info.storePath), info.url, info.compression],
-        ...[info.fileHash?.format('nix32') ?? null, info.fileSize ?? null],
-        ...[info.narHash.format('nix32'), info.narSize, info.references.join(' ')],
-        ...[info.deriver ?? null, info.signatures.join(' ')],
-        ...[info.ca === undefined ? '' : formatContentAddress(info.ca), timestamp],
-      );
+    ).run(
+      ...[cache, hashPart, storePathName(info.storePath), info.url, info.compression],
+      ...[info.fileHash?.format('nix32') ?? null, info.fileSize ?? null],
+      ...[info.narHash.format('nix32'), info.narSize, info.references.join(' ')],
+      ...[info.deriver ?? null, info.signatures.join(' ')],
+      ...[info.ca === undefined ? '' : formatContentAddress(info.ca), timestamp],
+    );
   }
 
   #flush(): void {
@@ -198,13 +193,25 @@ export class NarInfoCache {
 
   /** Forgets, once a day, what is too old; for longer than a short time-to-live would have it, as Nix does. */
   #purge(): void {
-    const last = this.#db.prepare<[], { value: number }>('select value from LastPurge').get();
+    const last = this.#prepare<[], { value: number }>('select value from LastPurge').get();
     if (last !== undefined && last.value >= now() - day) return;
     const { negativeTtl, positiveTtl } = this.#options;
-    this.#db
-      .prepare('delete from NARs where (present = 0 and timestamp < ?) or (present = 1 and timestamp < ?)')
-      .run(now() - Math.max(negativeTtl, 3600), now() - Math.max(positiveTtl, 30 * day));
-    this.#db.prepare("insert or replace into LastPurge(dummy, value) values ('', ?)").run(now());
+    this.#prepare(
+      'delete from NARs where (present = 0 and timestamp < ?) or (present = 1 and timestamp < ?)',
+    ).run(now() - Math.max(negativeTtl, 3600), now() - Math.max(positiveTtl, 30 * day));
+    this.#prepare("insert or replace into LastPurge(dummy, value) values ('', ?)").run(now());
+  }
+
+  /** Thousands of narinfos are looked up and written by the same few statements. */
+  #prepare<Parameters extends unknown[] = unknown[], Row = unknown>(
+    text: string,
+  ): Database.Statement<Parameters, Row> {
+    let statement = this.#statements.get(text);
+    if (statement === undefined) {
+      statement = this.#db.prepare(text);
+      this.#statements.set(text, statement);
+    }
+    return statement as Database.Statement<Parameters, Row>;
   }
 
   /** Whatever fails here, a lock that another holds for long among it, only means that the cache is asked. */

@@ -1,7 +1,8 @@
 import { decompress } from '@larder/signing/codec';
 import type { Compression } from '@larder/signing/compression';
 import { LarderError } from '@larder/signing/errors';
-import { type HttpResponse, header } from './http-client.js';
+import { header } from './answer.js';
+import type { HttpResponse } from './http-client.js';
 
 /** Names of content codings (RFC 9110, and those that Nix uploads with), as our codecs are called. */
 const codecs: Readonly<Record<string, Compression>> = {

@@ -4,10 +4,21 @@ import { LarderError } from '@larder/signing/errors';
 import { Agent, type Dispatcher } from 'undici';
 import { type Netrc, readNetrc } from '../settings/netrc.js';
 import type { Settings } from '../settings/settings.js';
-import { decodeBody } from './content-encoding.js';
+import {
+  type AnswerHead,
+  header,
+  isRedirect,
+  isSuccess,
+  longestErrorText,
+  readShortText,
+  refusal,
+  unlessUnreachable,
+} from './answer.js';
+import { decodeContent } from './content-encoding.js';
 import { Hedge } from './hedge.js';
-import { HttpError, isTransientHttpError, shownUrl, statusErrorCode } from './http-error.js';
-import { parseRetryAfter, withRetries } from './retry.js';
+import { HttpError, isTransientHttpError, shownUrl } from './http-error.js';
+import { withRetries } from './retry.js';
+import { exchangeSmall, pipelinedRequest, type SmallAnswer } from './small-exchange.js';
 
 export interface HttpClientOptions {
   readonly netrc: Netrc;
@@ -61,7 +72,7 @@ export interface SmallFileOptions {
   /** Bytes above which it counts as a mistake. */
   readonly limit: number;
   /** Sees the answer's headers, whatever its status. */
-  readonly onAnswer?: (response: HttpResponse) => void;
+  readonly onAnswer?: (answer: AnswerHead) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -95,7 +106,7 @@ export class HttpClient {
     this.#bodies = new Agent({ ...common, connections: options.connections, pipelining: 1 });
     this.#pipelined = new Agent({
       ...common,
-      connections: Math.min(4, options.connections),
+      connections: Math.min(8, options.connections),
       pipelining: pipelineDepth,
     });
   }
@@ -133,8 +144,8 @@ export class HttpClient {
     return this.retry(
       () =>
         hedge.run((isSecond, lost) => {
-          const signal = options.signal === undefined ? lost : AbortSignal.any([options.signal, lost]);
-          return this.#fetchSmallOnce(url, { ...options, signal }, !isSecond);
+          const signals = options.signal === undefined ? [lost] : [options.signal, lost];
+          return this.#fetchSmallOnce(url, options, { signals, pipelined: !isSecond });
         }),
       options.signal,
     );
@@ -143,19 +154,28 @@ export class HttpClient {
   async #fetchSmallOnce(
     url: URL,
     options: SmallFileOptions,
-    pipelined: boolean,
+    { signals, pipelined }: { readonly signals: readonly AbortSignal[]; readonly pipelined: boolean },
   ): Promise<Uint8Array | undefined> {
-    const response = await this.requestOnce(url, {
-      pipelined,
-      accept: options.absent,
-      signal: options.signal,
+    const dispatcher = pipelined ? this.#pipelined : this.#bodies;
+    const { answer, target } = await this.#follow(url, 'GET', {
+      exchange: async (at) => {
+        const headers = this.#headers(at, url, {});
+        const exchange = { headers, pipelined, limit: options.limit, signals };
+        return unlessUnreachable(exchangeSmall(dispatcher, at, exchange), {
+          url: at,
+          method: 'GET',
+          signals,
+        });
+      },
+      discard: async () => {},
     });
-    options.onAnswer?.(response);
-    if (options.absent.includes(response.statusCode)) {
-      await response.body.dump();
-      return undefined;
+    options.onAnswer?.(answer);
+    if (options.absent.includes(answer.statusCode)) return undefined;
+    if (!isSuccess(answer.statusCode)) {
+      const text = Buffer.from(answer.body.subarray(0, longestErrorText)).toString('utf8').trim();
+      throw refusal(answer, { method: 'GET', url: target, body: text });
     }
-    return readSmallBody(response, url, options);
+    return decodeWhole(answer, { url: target, limit: options.limit, signals });
   }
 
   #hedgeOf({ origin }: URL): Hedge {
@@ -169,20 +189,31 @@ export class HttpClient {
 
   /** One exchange, tried once: for callers who try again in their own way. */
   async requestOnce(url: URL, options: RequestOptions = {}): Promise<HttpResponse> {
+    const { answer, target } = await this.#follow(url, options.method ?? 'GET', {
+      exchange: (at) => this.#exchange(at, url, options),
+      discard: (response) => response.body.dump(),
+    });
+    await this.#checkStatus(answer, target, options);
+    return answer;
+  }
+
+  /** Goes where answers redirect to; gives the last one, and where it came from. */
+  async #follow<Answer extends AnswerHead>(
+    url: URL,
+    method: string,
+    { exchange, discard }: Following<Answer>,
+  ): Promise<{ readonly answer: Answer; readonly target: URL }> {
     let target = url;
     for (let redirects = 0; ; redirects++) {
-      const response = await this.#exchange(target, url, options);
-      const location = isRedirect(response.statusCode) ? header(response, 'location') : undefined;
-      if (location === undefined) {
-        await this.#checkStatus(response, target, options);
-        return response;
-      }
-      await response.body.dump();
+      const answer = await exchange(target);
+      const location = isRedirect(answer.statusCode) ? header(answer, 'location') : undefined;
+      if (location === undefined) return { answer, target };
+      await discard(answer);
       if (redirects >= mostRedirects || !URL.canParse(location, target.href)) {
         throw new HttpError('cache-refused', {
-          method: options.method ?? 'GET',
+          method,
           url: target,
-          status: response.statusCode,
+          status: answer.statusCode,
           body: `too many or broken redirects, the last to ${location}`,
         });
       }
@@ -198,22 +229,16 @@ export class HttpClient {
   async #exchange(target: URL, first: URL, options: RequestOptions): Promise<HttpResponse> {
     const method = options.method ?? 'GET';
     const agent = options.pipelined === true ? this.#pipelined : this.#bodies;
-    try {
-      return await agent.request({
-        origin: target.origin,
-        path: `${target.pathname}${target.search}`,
-        method,
-        headers: this.#headers(target, first, options),
-        body: toBody(options.body?.()),
-        // What is short may be repeated, so it need not wait for the connection to be idle.
-        ...(options.pipelined === true ? { idempotent: true } : {}),
-        signal: options.signal,
-      });
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      if (error instanceof LarderError) throw error; // Ours, from making the body.
-      throw new HttpError('cache-unreachable', { method, url: target, cause: error });
-    }
+    const exchange = agent.request({
+      origin: target.origin,
+      path: `${target.pathname}${target.search}`,
+      method,
+      headers: this.#headers(target, first, options),
+      body: toBody(options.body?.()),
+      ...(options.pipelined === true ? pipelinedRequest : {}),
+      signal: options.signal,
+    });
+    return unlessUnreachable(exchange, { method, url: target, signals: [options.signal] });
   }
 
   #headers(target: URL, first: URL, options: RequestOptions): Record<string, string> {
@@ -229,25 +254,10 @@ export class HttpClient {
 
   async #checkStatus(response: HttpResponse, url: URL, options: RequestOptions): Promise<void> {
     const status = response.statusCode;
-    if ((status >= 200 && status < 300) || options.accept?.includes(status)) return;
+    if (isSuccess(status) || options.accept?.includes(status)) return;
     const body = await readShortText(response).catch(() => undefined);
-    throw new HttpError(statusErrorCode(status), {
-      method: options.method ?? 'GET',
-      url,
-      status,
-      retryAfter: parseRetryAfter(header(response, 'retry-after')),
-      body,
-    });
+    throw refusal(response, { method: options.method ?? 'GET', url, body });
   }
-}
-
-export function header(response: HttpResponse, name: string): string | undefined {
-  const value = response.headers[name];
-  return Array.isArray(value) ? value[0] : value;
-}
-
-function isRedirect(status: number): boolean {
-  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }
 
 function toBody(body: Uint8Array | string | AsyncIterable<Uint8Array> | undefined) {
@@ -255,39 +265,32 @@ function toBody(body: Uint8Array | string | AsyncIterable<Uint8Array> | undefine
   return Readable.from(body, { objectMode: false });
 }
 
-async function readSmallBody(
-  response: HttpResponse,
-  url: URL,
-  options: SmallFileOptions,
-): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of decodeBody(response, options.signal)) {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size > options.limit) {
-        throw new LarderError('cache-refused', `${shownUrl(url)} is longer than ${options.limit} bytes`);
-      }
-    }
-  } catch (error) {
-    options.signal?.throwIfAborted();
-    if (error instanceof LarderError) throw error;
-    throw new HttpError('cache-unreachable', { method: 'GET', url, cause: error });
-  }
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+/** How redirects are followed: the exchange, and what to do with an answer that only points on. */
+interface Following<Answer> {
+  readonly exchange: (at: URL) => Promise<Answer>;
+  readonly discard: (answer: Answer) => Promise<void>;
 }
 
-/** At most this much of an error page is kept, in bytes. */
-const longestErrorText = 64 * 1024;
-
-async function readShortText(response: HttpResponse): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-    size += chunk.length;
-    if (size > longestErrorText) break;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8').trim();
+async function decodeWhole(
+  answer: SmallAnswer,
+  {
+    url,
+    limit,
+    signals,
+  }: { readonly url: URL; readonly limit: number; readonly signals: readonly AbortSignal[] },
+): Promise<Uint8Array> {
+  const coding = header(answer, 'content-encoding') ?? '';
+  if (coding === '') return answer.body;
+  const decode = async (): Promise<Uint8Array> => {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of decodeContent(Readable.from([answer.body]), coding)) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > limit)
+        throw new LarderError('cache-refused', `${shownUrl(url)} is longer than ${limit} bytes`);
+    }
+    return Buffer.concat(chunks);
+  };
+  return unlessUnreachable(decode(), { method: 'GET', url, signals });
 }

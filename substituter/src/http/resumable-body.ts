@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { header } from './answer.js';
 import { decodeBody } from './content-encoding.js';
-import { type HttpClient, type HttpResponse, header } from './http-client.js';
+import type { HttpClient, HttpResponse } from './http-client.js';
 import { HttpError, isTransientHttpError } from './http-error.js';
 import { retryDelay } from './retry.js';
 

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { Nix } from '../oracle/nix.js';
 import { benchRebuild } from '../rebuild/rebuild-bench.js';
+import { benchBuilding } from './build.js';
 import { benchDeltas } from './delta.js';
 import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
@@ -24,6 +25,7 @@ const onClosure: Readonly<Record<string, Part>> = {
 
 /** Those that make what they need themselves. */
 const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>> = {
+  build: benchBuilding,
   evaluate: benchEvaluation,
   memory: benchMemory,
   slow: benchSlowLink,
