@@ -118,7 +118,7 @@ test('a link with the name of a tool is that tool, and options stand anywhere, t
 test('what Larder has not is refused by name', async (t) => {
   if (!needsComponent(t, 'nix')) return;
   await using nix = await Nix.create({ storeDir: 'diverted' });
-  const { status, stderr } = await runOurs(nix, 'nix-store', ['--serve']);
+  const { status, stderr } = await runOurs(nix, 'nix-build', ['--eval-store', 'auto']);
   assert.equal(status, 1);
-  assert.match(stderr, /^error: 'nix-store --serve' is not in Larder's part of Nix/);
+  assert.match(stderr, /^error: 'nix-build --eval-store' is not in Larder's part of Nix/);
 });
