@@ -6,10 +6,12 @@ import { recountUsage } from '../database/tables/cache-usage.js';
 import { queryNar } from '../database/tables/nars.js';
 import { transact } from '../database/transaction.js';
 import { Leases } from '../leases/leases.js';
+import { NarReader } from '../nars/nar-reader.js';
 import { narObject } from '../nars/nar-store.js';
 import { reindexCache } from '../reindex.js';
 import type { Foundation } from '../start.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
+import { checkNar } from './check-nar.js';
 import type { Fault, FaultKind } from './fsck.js';
 import { queryDangling } from './fsck-queries.js';
 
@@ -17,59 +19,62 @@ import { queryDangling } from './fsck-queries.js';
  * Makes bucket and database agree again. Nothing is made up: a path whose NAR is gone or damaged goes, with what refers to it,
  * so that it can be pushed again; a narinfo that only the bucket has is taken in if it is sound, and goes if it is not; one that
  * only the database has is written.
- * @returns how many faults are no more
  */
 export async function repairCache(
   foundation: Foundation,
   cache: Cache,
   faults: readonly Fault[],
-): Promise<number> {
+): Promise<void> {
   const of = (...kinds: readonly FaultKind[]): string[] => [
     ...new Set(faults.filter(({ kind }) => kinds.includes(kind)).map(({ name }) => name)),
   ];
-  const repair = new Repair(foundation, cache);
+  await using reader = new NarReader({ level: 1, maxSize: foundation.config.limits.nar });
+  const repair = new Repair(foundation, cache, reader);
   for (const narHash of of('nar-missing', 'nar-damaged')) await repair.dropNar(narHash);
   const unrecorded = of('narinfo-unrecorded');
   if (unrecorded.length > 0) await reindexCache(foundation, cache);
   for (const key of unrecorded) await repair.settleNarInfo(key);
-  for (const hashPart of of('narinfo-missing', 'narinfo-differs'))
-    await repair.settle(leaseOf(hashPart), leaseOf(hashPart));
+  for (const hashPart of of('narinfo-missing', 'narinfo-differs')) await repair.settle(leaseOf(hashPart));
   await repair.dropDangling();
   for (const key of of('nar-unrecorded')) await repair.dropObject(key);
   const { nar_lease: narLease } = foundation.config.collection;
   await recountUsage(foundation.database.write, cache.id, Date.now() + narLease);
-  return faults.length;
 }
 
 class Repair {
   readonly #foundation: Foundation;
   readonly #cache: Cache;
   readonly #leases: Leases;
+  readonly #reader: NarReader;
 
-  constructor(foundation: Foundation, cache: Cache) {
+  constructor(foundation: Foundation, cache: Cache, reader: NarReader) {
     this.#foundation = foundation;
     this.#cache = cache;
     this.#leases = new Leases(foundation.database);
+    this.#reader = reader;
   }
 
-  /** Lets go of a NAR that is not what it should be, and of the paths that have it. */
+  /** Lets go of a NAR that is not what it should be, and of the paths that have it; not of one that came back meanwhile. */
   async dropNar(narHash: string): Promise<void> {
     const { database, storage } = this.#foundation;
     const { id, name } = this.#cache;
-    const rows = await database.write
+    await using lease = await this.#leases.take(id, [narObject(narHash)]);
+    const row = await queryNar(database.write, id, narHash);
+    const key = row === undefined ? objectKeys.nar(name, narHash) : narKey(name, row);
+    if (row !== undefined && (await checkNar(storage, { key, row }, this.#reader)) === undefined)
+      return lease.release();
+    const paths = await database.write
       .selectFrom('paths')
       .select('hash_part')
       .where('cache_id', '=', id)
       .where('nar_hash', '=', narHash)
       .execute();
-    await this.#dropPaths(rows.map((row) => row.hash_part));
-    await using lease = await this.#leases.take(id, [narObject(narHash)]);
-    const row = await queryNar(database.write, id, narHash);
+    await this.#dropPaths(paths.map((path) => path.hash_part));
     await transact(database, async (db) => {
       for (const table of ['nar_files', 'nar_facts', 'withdrawn_paths', 'nars'] as const)
         await db.deleteFrom(table).where('cache_id', '=', id).where('nar_hash', '=', narHash).execute();
     });
-    await storage.delete([row === undefined ? objectKeys.nar(name, narHash) : narKey(name, row)]);
+    await storage.delete([key]);
     await lease.release();
   }
 
@@ -87,12 +92,12 @@ class Repair {
   async settleNarInfo(key: string): Promise<void> {
     const hashPart = /\/([0-9a-z]{32})\.narinfo$/.exec(key)?.[1];
     if (hashPart === undefined) await this.#foundation.storage.delete([key]);
-    else await this.settle(leaseOf(hashPart), leaseOf(hashPart));
+    else await this.settle(leaseOf(hashPart));
   }
 
   /** Makes an object of the bucket what the database says. */
-  async settle(object: string, lockedBy: string): Promise<void> {
-    await using lease = await this.#leases.take(this.#cache.id, [lockedBy]);
+  async settle(object: string): Promise<void> {
+    await using lease = await this.#leases.take(this.#cache.id, [object]);
     await settleObject(this.#foundation, this.#cache, object);
     await lease.release();
   }
@@ -102,7 +107,7 @@ class Repair {
     const { database, storage } = this.#foundation;
     const narHash = /\/nar\/([0-9a-z]{52})\.nar\.zst$/.exec(key)?.[1];
     if (narHash !== undefined && objectKeys.nar(this.#cache.name, narHash) === key)
-      return this.settle(narObject(narHash), narObject(narHash));
+      return this.settle(narObject(narHash));
     const file = key.slice(this.#cache.name.length + 1);
     const used = await database.write
       .selectFrom('nars')

@@ -1,12 +1,11 @@
 import type { Cache } from '../caches/cache.js';
-import { type NarRow, narCompression } from '../database/tables/nars.js';
 import { Limiter } from '../limiter.js';
 import { NarReader } from '../nars/nar-reader.js';
-import { bareHash } from '../publish/narinfo-text.js';
 import type { Foundation } from '../start.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
 import { readObject } from '../storage/storage.js';
 import { type BucketInventory, takeInventory } from './bucket-inventory.js';
+import { checkNar } from './check-nar.js';
 import { type PathRecord, queryDangling, readNarRows, readPathRecords } from './fsck-queries.js';
 import { repairCache } from './fsck-repair.js';
 
@@ -43,7 +42,7 @@ export interface Checked {
   /** Of the NARs, as they are kept. */
   bytes: number;
   readonly faults: Fault[];
-  /** Those that are no more. */
+  /** Those that are no more, as another look at all but the contents tells. */
   repaired: number;
 }
 
@@ -58,8 +57,11 @@ export async function fsck(foundation: Foundation, options: FsckOptions = {}): P
   const results: Checked[] = [];
   for (const cache of await foundation.caches.list()) {
     const checked = await checkCache(foundation, cache, options);
-    if (options.repair === true && checked.faults.length > 0)
-      checked.repaired = await repairCache(foundation, cache, checked.faults);
+    if (options.repair === true && checked.faults.length > 0) {
+      await repairCache(foundation, cache, checked.faults);
+      const { faults: left } = await checkCache(foundation, cache, {});
+      checked.repaired = Math.max(0, checked.faults.length - left.length);
+    }
     results.push(checked);
   }
   return results;
@@ -91,44 +93,22 @@ interface Scene {
 }
 
 async function checkNars({ foundation, cache, bucket, checked, report, isDeep }: Scene): Promise<void> {
-  const { database, config } = foundation;
+  const { database, config, storage } = foundation;
   await using reader = new NarReader({ level: 1, maxSize: config.limits.nar });
   const limiter = new Limiter(PARALLEL);
   for await (const rows of readNarRows(database.read, cache.id)) {
-    const deep = rows.map(async (row) => {
+    const compared = rows.map(async (row) => {
       checked.nars++;
       checked.bytes += row.file_size;
       const key = narKey(cache.name, row);
-      const size = bucket.nars.get(key)?.size ?? (await foundation.storage.head(key))?.size;
+      const size = bucket.nars.get(key)?.size;
       bucket.nars.delete(key);
-      if (size === undefined) report('nar-missing', row.nar_hash, `${key} is not there`);
-      else if (size !== row.file_size)
-        report('nar-damaged', row.nar_hash, `${key} has ${size} bytes, and had ${row.file_size}`);
-      else if (isDeep) {
-        const why = await limiter.run(() => examineNar(foundation, { row, key, reader }));
-        if (why !== undefined) report('nar-damaged', row.nar_hash, `${key}: ${why}`);
-      }
+      const fault = await limiter.run(() =>
+        checkNar(storage, { key, row, size }, isDeep ? reader : undefined),
+      );
+      if (fault !== undefined) report(fault.kind, row.nar_hash, fault.why);
     });
-    await Promise.all(deep);
-  }
-}
-
-/** What is wrong with a stored NAR. */
-async function examineNar(
-  { storage }: Foundation,
-  { row, key, reader }: { readonly row: NarRow; readonly key: string; readonly reader: NarReader },
-): Promise<string | undefined> {
-  await using stored = await storage.get(key);
-  if (stored === undefined) return 'it is not there';
-  try {
-    const { narHash, narSize } = await reader.survey(stored.body, {
-      compression: narCompression(row),
-      maxSize: row.nar_size,
-    });
-    if (bareHash(narHash) !== row.nar_hash) return `its NAR has the hash ${narHash.toString()}`;
-    return narSize === row.nar_size ? undefined : `its NAR has ${narSize} bytes`;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    await Promise.all(compared);
   }
 }
 

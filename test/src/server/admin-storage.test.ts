@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { copyStorage } from '@larder/cache-server/admin/copy-storage';
@@ -306,6 +307,29 @@ async function checkAndRepair(t: TestContext, scratch: Scratch, toml: string): P
 test('fsck, on SQLite and a disk', async (t) => {
   await using scratch = await makeScratch('fsck');
   await checkAndRepair(t, scratch, disk());
+});
+
+test('fsck lets go of nothing that came back while it looked', async () => {
+  await using scratch = await makeScratch('fsck');
+  {
+    await using server = await TestServer.start({ scratch, toml: disk() });
+    await stockUp(server);
+  }
+  const file = scratch.join(`data/storage/main/nar/${bare(alone.narHash)}.nar.zst`);
+  const bytes = await readFile(file);
+  for (const spoil of [() => rmSync(file), () => writeFileSync(file, Buffer.alloc(bytes.length))]) {
+    spoil();
+    await using foundation = await openAt(scratch, disk());
+    const comesBack = () => writeFileSync(file, bytes);
+    const [main] = await fsck(foundation, { deep: true, repair: true, onFault: comesBack });
+    assert.deepEqual([main?.cache, main?.faults.length, main?.repaired], ['main', 1, 1]);
+    assert.deepEqual(
+      (await fsck(foundation, { deep: true })).flatMap(({ faults }) => faults),
+      [],
+    );
+  }
+  await using server = await TestServer.start({ scratch, toml: disk() });
+  assert.equal((await server.fetch(`/main/${alone.hashPart}.narinfo`)).status, 200);
 });
 
 test('fsck, on PostgreSQL and S3', async (t) => {
