@@ -230,6 +230,7 @@ function assemble(
   const oidc = new Oidc(issuersOf(config));
   const narInfos = new NarInfoCache({ database });
   const verifyReferences = config.uploads.verify_references;
+  const { grace, nar_lease: narLease } = config.collection;
   const publisher: Publisher = new Publisher({
     database,
     storage,
@@ -237,12 +238,12 @@ function assemble(
     narInfos,
     leases,
     verifyReferences,
+    grace,
     hasUpstream: (cache, path) => upstreams.has(cache, path),
   });
   const { negative } = config.upstreams;
   const upstreams = new Upstreams({ database, nars, publisher, client, logger, negative });
   const pins = new Pins({ database, storage });
-  const { grace, nar_lease: narLease } = config.collection;
   const withdrawal = new Withdrawal({ database, storage, leases, narInfos, logger, narLease });
   return {
     config,

@@ -32,11 +32,13 @@ export interface PublisherOptions {
   readonly verifyReferences: boolean;
   /** Whether an upstream of the cache has a path: then others may refer to it. */
   readonly hasUpstream?: (cache: Cache, path: StorePath) => Promise<boolean>;
+  /** How long, in milliseconds, collections leave alone what was pushed: whoever pushes again must find that begun anew. */
+  readonly grace: number;
 }
 
 /** How often a publication that others overtook is tried in all. */
 const MAX_ATTEMPTS = 5;
-/** How precise the time of the last push is, in milliseconds. */
+/** How precise the time of the last push is at most, in milliseconds. */
 const PUSH_RESOLUTION = 3_600_000;
 
 /** A path that passed every check, ready to be shown. */
@@ -64,6 +66,7 @@ export class Publisher {
   readonly #leases: Leases;
   readonly #verifyReferences: boolean;
   readonly #hasUpstream: PublisherOptions['hasUpstream'];
+  readonly #pushResolution: number;
   readonly #locks = new KeyedLock();
 
   constructor(options: PublisherOptions) {
@@ -74,6 +77,7 @@ export class Publisher {
     this.#leases = options.leases;
     this.#verifyReferences = options.verifyReferences;
     this.#hasUpstream = options.hasUpstream;
+    this.#pushResolution = Math.min(PUSH_RESOLUTION, options.grace / 2);
   }
 
   /**
@@ -157,7 +161,7 @@ export class Publisher {
    */
   async #touch(cache: Cache, known: ReadonlyMap<string, PathRow>): Promise<boolean> {
     const now = Date.now();
-    const stale = [...known.values()].filter((row) => row.pushed_at < now - PUSH_RESOLUTION);
+    const stale = [...known.values()].filter((row) => row.pushed_at < now - this.#pushResolution);
     if (stale.length === 0) return true;
     const hashParts = stale.map((row) => row.hash_part).sort();
     const touched = await touchPaths(this.#database, cache.id, { hashParts, now, before: now, pushed: true });

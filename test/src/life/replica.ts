@@ -36,13 +36,13 @@ export class Replica {
     this.database = database;
     this.storage = new FragileStorage(storage);
     this.leases = new Leases(database, leaseTimes(LEASE));
-    const common = { database, storage: this.storage, leases: this.leases, logger: this.#logger };
+    const common = { database, storage: this.storage, leases: this.leases, logger: this.#logger, grace: 0 };
     const narInfos = new NarInfoCache({ database });
     this.nars = new NarStore({ ...common, reader, keepUnused: HOUR });
     this.publisher = new Publisher({ ...common, nars: this.nars, narInfos, verifyReferences: true });
     this.pins = new Pins(common);
     this.withdrawal = new Withdrawal({ ...common, narInfos, narLease: HOUR });
-    this.collector = new Collector({ ...common, pins: this.pins, withdrawal: this.withdrawal, grace: 0 });
+    this.collector = new Collector({ ...common, pins: this.pins, withdrawal: this.withdrawal });
   }
 
   /** Uploads as a client does: the NARs the server has not, then all in one commit. */

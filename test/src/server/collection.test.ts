@@ -162,6 +162,21 @@ test('NARs go when their time is up, but one that is shared stays for the other'
   assert.ok(existsSync(narFile(server, alone)), 'it comes back with the next upload');
 });
 
+test('a path that is pushed again begins its time anew, however short the grace', async () => {
+  await using server = await TestServer.start({ toml: AT_ONCE });
+  const path = samplePath('again');
+  await publish(server, path);
+  await configure(server, { retention: { age: 600 } });
+  const before = Date.now() - 1_800_000;
+  await server.running.services.database.write
+    .updateTable('paths')
+    .set({ last_used_at: before, pushed_at: before })
+    .execute();
+  await publish(server, path);
+  assert.equal((await collect(server)).withdrawnPaths, 0);
+  assert.ok(await isServed(server, path));
+});
+
 test('a withdrawn path comes back with an upload that refers to it, without being sent again', async () => {
   await using server = await TestServer.start({ toml: AT_ONCE });
   const base = samplePath('base');
