@@ -104,7 +104,10 @@ export class DeltaStore {
     if (!isPair(pair))
       throw new ServerError('not-found', `there is no NAR sha256:${nars.has(base) ? narHash : base}`);
     if (!this.#accepts(pair))
-      throw new ServerError('delta-refused', 'no deltas are kept between NARs as large as these');
+      throw new ServerError(
+        'delta-refused',
+        'no deltas are kept between these: one is too large, or as another tool stored it',
+      );
     if (!(await maker.check(cache.name, { base: side(pair.base), next: side(pair.next), delta })))
       throw new ServerError('delta-refused', `this is no delta from sha256:${base} to sha256:${narHash}`);
     return (await this.#keep(cache, pair, delta)).size !== null;
@@ -122,8 +125,9 @@ export class DeltaStore {
     return undefined;
   }
 
+  /** NARs that another tool stored lie elsewhere and may be packed in another way: there are no deltas between those. */
   #accepts({ base, next }: Pair): boolean {
-    return this.#options.maker.accepts(side(base), side(next));
+    return base.file === null && next.file === null && this.#options.maker.accepts(side(base), side(next));
   }
 
   /** Never rejects: a delta that cannot be made is one that is not there. */
