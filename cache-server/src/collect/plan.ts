@@ -1,4 +1,4 @@
-import { sql, type Transaction } from 'kysely';
+import type { Transaction } from 'kysely';
 import type { Cache } from '../caches/cache.js';
 import { inBatches } from '../database/batches.js';
 import type { Schema } from '../database/schema.js';
@@ -7,6 +7,15 @@ import { countDown } from '../database/tables/collection-counts.js';
 import { type CollectionRow, queryPlan, updateCollection } from '../database/tables/collections.js';
 import { querySpareBytes } from '../database/tables/nars.js';
 import { queryPinned } from '../database/tables/pins.js';
+import {
+  countPathsOfNars,
+  countReferrers,
+  type PlanPath,
+  queryNextByUse,
+  queryPlanned,
+  queryPlanPaths,
+  queryReferences,
+} from './plan-queries.js';
 import { type CollectionPolicy, isFresh, isOutdated } from './policy.js';
 
 /** How far a plan has come. */
@@ -24,14 +33,6 @@ interface PlanCursor {
 const STEP = 500;
 /** Largest part of what a size limit wants gone that is decided at once, before what depends on it is looked at. */
 const SHARE = 20;
-
-interface PlanPath {
-  readonly hash_part: string;
-  readonly name: string;
-  readonly nar_hash: string;
-  readonly pushed_at: number;
-  readonly last_used_at: number;
-}
 
 /**
  * Finds out what of a cache is to go: paths that the policy wants gone, that no pin names and that nothing refers to but what
@@ -116,7 +117,7 @@ class PlanStep {
 
   /** Looks at the next paths in the order of last use; `undefined` when there are no more to look at. */
   async #scan(cursor: PlanCursor): Promise<PlanCursor | undefined> {
-    const rows = await this.#nextByUse(cursor);
+    const rows = await queryNextByUse(this.#db, this.#cache.id, { ...cursor, limit: this.#stride() });
     this.#looked += rows.length;
     const last = rows.at(-1);
     if (last === undefined || (rows[0]?.last_used_at ?? 0) >= this.#end()) return undefined;
@@ -129,15 +130,19 @@ class PlanStep {
   async #follow(cursor: PlanCursor): Promise<PlanCursor> {
     const planned = await queryPlan(this.#db, this.#collection.id, { after: cursor.followed, limit: STEP });
     this.#looked += planned.length;
-    const references = await this.#referencesOf(planned.map((row) => row.hash_part));
+    const references = await queryReferences(
+      this.#db,
+      this.#cache.id,
+      planned.map((row) => row.hash_part),
+    );
     const met = new Map<string, number>();
     for (const reference of references) met.set(reference, (met.get(reference) ?? 0) + 1);
     const free = await countDown(this.#db, this.#collection.id, {
       met,
       prefix: 'path/',
-      countAll: (keys) => this.#countReferrers(keys),
+      countAll: (keys) => countReferrers(this.#db, this.#cache.id, keys),
     });
-    const rows = await this.#paths(free);
+    const rows = await queryPlanPaths(this.#db, this.#cache.id, free);
     await this.#add(rows.filter((row) => this.#isWanted(row)));
     return { ...cursor, followed: cursor.followed + planned.length };
   }
@@ -159,7 +164,7 @@ class PlanStep {
     const hashParts = candidates.map((row) => row.hash_part);
     const [pinned, planned] = [
       await queryPinned(this.#db, this.#cache.id, hashParts),
-      await this.#planned(hashParts),
+      await queryPlanned(this.#db, this.#collection.id, hashParts),
     ];
     const paths = candidates.filter(({ hash_part }) => !pinned.has(hash_part) && !planned.has(hash_part));
     const freed = await this.#freedBy(paths);
@@ -196,7 +201,7 @@ class PlanStep {
       await countDown(this.#db, this.#collection.id, {
         met,
         prefix: 'nar/',
-        countAll: (keys) => this.#countPaths(keys),
+        countAll: (keys) => countPathsOfNars(this.#db, this.#cache.id, keys),
       }),
     );
     const sizes = await inBatches([...free], (batch) =>
@@ -218,92 +223,11 @@ class PlanStep {
     return freed;
   }
 
-  async #nextByUse({
-    usedAt,
-    hashPart,
-  }: PlanCursor): Promise<(PlanPath & { readonly referenced: number })[]> {
-    return this.#db
-      .selectFrom('paths')
-      .select(['hash_part', 'name', 'nar_hash', 'pushed_at', 'last_used_at'])
-      .select(
-        sql<number>`case when exists (select 1 from path_references as r where r.cache_id = paths.cache_id
-          and r.reference = paths.hash_part) then 1 else 0 end`.as('referenced'),
-      )
-      .where('cache_id', '=', this.#cache.id)
-      .where(sql<boolean>`(last_used_at, hash_part) > (${usedAt}, ${hashPart})`)
-      .orderBy('last_used_at')
-      .orderBy('hash_part')
-      .limit(this.#stride())
-      .execute();
-  }
-
   /** With a limit on size, a small part of what it wants at a time: what depends on the oldest goes before the newer. */
   #stride(): number {
     const { maxBytes } = this.#policy;
     if (maxBytes === undefined || this.#excess <= 0) return STEP;
     const share = this.#excess / (this.#excess + maxBytes) / SHARE;
     return Math.max(1, Math.min(STEP, Math.floor(share * this.#pathCount)));
-  }
-
-  async #planned(hashParts: readonly string[]): Promise<Set<string>> {
-    const rows = await inBatches(hashParts, (batch) =>
-      this.#db
-        .selectFrom('collection_plan')
-        .select('hash_part')
-        .where('collection_id', '=', this.#collection.id)
-        .where('hash_part', 'in', batch)
-        .execute(),
-    );
-    return new Set(rows.map((row) => row.hash_part));
-  }
-
-  async #referencesOf(hashParts: readonly string[]): Promise<string[]> {
-    const rows = await inBatches(hashParts, (batch) =>
-      this.#db
-        .selectFrom('path_references')
-        .select('reference')
-        .where('cache_id', '=', this.#cache.id)
-        .where('hash_part', 'in', batch)
-        .execute(),
-    );
-    return rows.map((row) => row.reference);
-  }
-
-  async #paths(hashParts: readonly string[]): Promise<PlanPath[]> {
-    return inBatches(hashParts, (batch) =>
-      this.#db
-        .selectFrom('paths')
-        .select(['hash_part', 'name', 'nar_hash', 'pushed_at', 'last_used_at'])
-        .where('cache_id', '=', this.#cache.id)
-        .where('hash_part', 'in', batch)
-        .orderBy('last_used_at')
-        .execute(),
-    );
-  }
-
-  async #countReferrers(hashParts: readonly string[]): Promise<Map<string, number>> {
-    const rows = await inBatches(hashParts, (batch) =>
-      this.#db
-        .selectFrom('path_references')
-        .select((query) => ['reference', query.fn.countAll<number>().as('count')])
-        .where('cache_id', '=', this.#cache.id)
-        .where('reference', 'in', batch)
-        .groupBy('reference')
-        .execute(),
-    );
-    return new Map(rows.map((row) => [row.reference, Number(row.count)]));
-  }
-
-  async #countPaths(narHashes: readonly string[]): Promise<Map<string, number>> {
-    const rows = await inBatches(narHashes, (batch) =>
-      this.#db
-        .selectFrom('paths')
-        .select((query) => ['nar_hash', query.fn.countAll<number>().as('count')])
-        .where('cache_id', '=', this.#cache.id)
-        .where('nar_hash', 'in', batch)
-        .groupBy('nar_hash')
-        .execute(),
-    );
-    return new Map(rows.map((row) => [row.nar_hash, Number(row.count)]));
   }
 }
