@@ -37,6 +37,12 @@ export function codecMalformed(
   });
 }
 
+/** For more output than a caller allows. */
+export function codecOverflow(compression: string, maxSize: number): LarderError<'codec-too-large'> {
+  const message = `${compression} data is too large: more than the ${maxSize} bytes expected came out`;
+  return new LarderError('codec-too-large', message, { fields: { compression, maxSize } });
+}
+
 /** Decompressing would need more than the caller allowed. */
 export function codecTooLarge(compression: string, detail: string): LarderError<'codec-too-large'> {
   return new LarderError('codec-too-large', `${compression} data is too large: ${detail}`, {

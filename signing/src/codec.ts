@@ -3,7 +3,7 @@ import { DictionaryGuard } from './codec-dictionary.js';
 import { Lz4Decoder } from './codec-lz4.js';
 import { LzipDecoder } from './codec-lzip.js';
 import { LzmaNativeCodec } from './codec-lzma.js';
-import { codecTooLarge, type StepCodec } from './codec-step.js';
+import { codecOverflow, type StepCodec } from './codec-step.js';
 import { openXzDecoder, openXzEncoder } from './codec-xz.js';
 import { compressZlib, decompressZlib } from './codec-zlib.js';
 import { ZstdDecoder, type ZstdDecompressOptions, ZstdEncoder } from './codec-zstd.js';
@@ -37,7 +37,7 @@ export async function* decompress(
   for await (const chunk of decode(guard(source, signal), compression, options)) {
     signal?.throwIfAborted();
     size += chunk.length;
-    if (size > maxSize) throw codecTooLarge(compression, `more than the ${maxSize} bytes expected came out`);
+    if (size > maxSize) throw codecOverflow(compression, maxSize);
     yield lend ? chunk : Uint8Array.from(chunk);
   }
 }

@@ -2,7 +2,7 @@ import { createHash, type Hash as Sha256 } from 'node:crypto';
 import { type FrameKind, FrameReader } from './archive-frames.js';
 import { formatBase32 } from './base32.js';
 import { compress, decompress } from './codec.js';
-import { codecTooLarge, type StepCodec } from './codec-step.js';
+import { codecOverflow, type StepCodec } from './codec-step.js';
 import { ZstdDecoder } from './codec-zstd.js';
 import { DeltaDecoder, makeDelta } from './delta.js';
 import { LarderError } from './errors.js';
@@ -114,7 +114,7 @@ async function* applyDelta(
     for await (const piece of delta) {
       for (const chunk of decoder.write(piece)) {
         size += chunk.length;
-        if (size > maxSize) throw codecTooLarge('delta', `more than the ${maxSize} bytes expected came out`);
+        if (size > maxSize) throw codecOverflow('delta', maxSize);
         yield chunk;
       }
     }

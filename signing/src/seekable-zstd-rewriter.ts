@@ -1,4 +1,4 @@
-import { codecTooLarge, OUTPUT_SIZE, type StepCodec } from './codec-step.js';
+import { codecOverflow, OUTPUT_SIZE, type StepCodec } from './codec-step.js';
 import { ZstdDecoder } from './codec-zstd.js';
 import { formatSeekTable, type SeekEntry } from './seek-table.js';
 import { FRAME_SIZE, frameChecksum, SeekableZstdEncoder } from './seekable-zstd-writer.js';
@@ -91,7 +91,7 @@ export class SeekableRewriter implements StepCodec {
     this.#outputSize += content.length;
     const { maxSize = Infinity, onContent } = this.#options;
     if (this.#outputSize > maxSize) {
-      throw codecTooLarge('zstd', `more than the ${maxSize} bytes expected came out`);
+      throw codecOverflow('zstd', maxSize);
     }
     onContent(content);
   }

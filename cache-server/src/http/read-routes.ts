@@ -7,6 +7,7 @@ import { ServerError } from '../errors.js';
 import type { ServedNarInfo } from '../read/narinfo-cache.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
 import { directUrl } from './direct-reads.js';
+import { NIX32 } from './path-parameters.js';
 import { pullNar } from './pull-nar.js';
 import type { CacheRoute, RouteContext } from './route.js';
 import type { RouteDescription } from './route-description.js';
@@ -18,9 +19,7 @@ const IMMUTABLE_AGE = 31_536_000;
 /** A narinfo may gain signatures, or be withdrawn; its NAR outlives it by far. */
 const NARINFO_AGE = 3600;
 
-const HASH = '[0-9abcdfghijklmnpqrsvwxyz]';
-
-export const NARINFO_PATH = `/:cache/:file{${HASH}{32}\\.narinfo}`;
+export const NARINFO_PATH = `/:cache/:file{${NIX32}{32}\\.narinfo}`;
 
 /** What stock Nix reads of a cache. */
 export function readRoutes(services: Services): CacheRoute[] {
@@ -84,7 +83,7 @@ export function readRoutes(services: Services): CacheRoute[] {
       },
       async handle(context, grant) {
         const file = parameter(context, 'file');
-        const narHash = new RegExp(`^(${HASH}{52})\\.nar\\.zst$`).exec(file)?.[1];
+        const narHash = new RegExp(`^(${NIX32}{52})\\.nar\\.zst$`).exec(file)?.[1];
         if (narHash === undefined) return namedNar(context, grant, file);
         const etag = `"${narHash}"`;
         const headers = {
@@ -113,7 +112,7 @@ export function readRoutes(services: Services): CacheRoute[] {
     },
     {
       method: 'GET',
-      path: `/:cache/:file{${HASH}{32}\\.ls}`,
+      path: `/:cache/:file{${NIX32}{32}\\.ls}`,
       access: ['pull'],
       about: read("List a path's files", 'application/json'),
       async handle(context, grant) {

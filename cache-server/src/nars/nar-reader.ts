@@ -119,12 +119,7 @@ export class NarReader implements AsyncDisposable {
    */
   slice(
     stored: AsyncIterable<Uint8Array>,
-    params: {
-      readonly compression: Compression;
-      readonly skip: number;
-      readonly length: number;
-      readonly maxSize: number;
-    },
+    params: StoredForm & { readonly skip: number; readonly length: number },
   ): AsyncIterable<Uint8Array> {
     // As many at once as are asked for: a slow reader of one must not keep others waiting.
     return this.#slices.run('slice', params, { input: stored, nested: true }).output;

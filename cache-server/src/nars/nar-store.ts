@@ -1,8 +1,6 @@
 import { promisify } from 'node:util';
 import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
 import type { Compression } from '@larder/signing/compression';
-import { LarderError } from '@larder/signing/errors';
-import type { Hash } from '@larder/signing/hash';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
 import { addUsage, queryUsage } from '../database/tables/cache-usage.js';
@@ -13,10 +11,12 @@ import { transact } from '../database/transaction.js';
 import { ServerError } from '../errors.js';
 import type { Lease, Leases } from '../leases/leases.js';
 import { Limiter } from '../limiter.js';
+import { bareHash } from '../publish/narinfo-text.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage, StagedObject } from '../storage/storage.js';
 import type { ContentFacts, ContentHashRequest } from './content-facts.js';
 import { unpackHashParts } from './hash-parts.js';
+import { checkClaims, exceedsClaim } from './nar-claims.js';
 import type { IngestedNar, NarReader, NarReading, StoredForm } from './nar-reader.js';
 
 const compress = promisify(brotliCompress);
@@ -150,7 +150,7 @@ export class NarStore {
     const nar = await running.result;
     checkClaims(nar, upload);
     if (lease !== undefined) return await this.#keep(cache, nar, { upload, staged, lease });
-    await using own = await this.#leases.take(cache.id, [narObject(bare(nar.narHash))], patient(signal));
+    await using own = await this.#leases.take(cache.id, [narObject(bareHash(nar.narHash))], patient(signal));
     return await this.#keep(cache, nar, { upload, staged, lease: own });
   }
 
@@ -160,7 +160,7 @@ export class NarStore {
     nar: IngestedNar,
     { upload, staged, lease }: { upload: NarUpload; staged: StagedObject; lease: Lease },
   ): Promise<NarRow> {
-    const hash = bare(nar.narHash);
+    const hash = bareHash(nar.narHash);
     const known = await queryNar(this.#database.write, cache.id, hash);
     if (known === undefined) {
       await this.#checkQuota(cache, staged.size);
@@ -171,7 +171,7 @@ export class NarStore {
       cache_id: cache.id,
       nar_hash: hash,
       nar_size: nar.narSize,
-      file_hash: bare(nar.fileHash),
+      file_hash: bareHash(nar.fileHash),
       file_size: nar.fileSize,
       created_at: Date.now(),
       expires_at: expiresAt,
@@ -306,45 +306,6 @@ function isHashName(fileName: string): boolean {
   return /^[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.|$)/.test(fileName);
 }
 
-function checkClaims(nar: IngestedNar, upload: NarUpload): void {
-  const hash = bare(nar.narHash);
-  if (upload.narHash !== undefined && upload.narHash !== hash)
-    throw new ServerError(
-      'nar-hash-mismatch',
-      `the NAR was to have the hash sha256:${upload.narHash}, it has sha256:${hash}`,
-      {
-        fields: { expected: `sha256:${upload.narHash}`, actual: `sha256:${hash}` },
-      },
-    );
-  if (upload.narSize !== undefined && upload.narSize !== nar.narSize)
-    throw new ServerError(
-      'nar-size-mismatch',
-      `the NAR was to have ${upload.narSize} bytes, it has ${nar.narSize}`,
-      {
-        fields: { expected: upload.narSize, actual: nar.narSize },
-      },
-    );
-  // Nix names the file by its hash, and a copy of our own bucket by the NarHash; other tools' names mean nothing.
-  const named = /^([0-9abcdfghijklmnpqrsvwxyz]{52})\.nar/.exec(upload.fileName ?? '')?.[1];
-  if (named === undefined || named === bare(nar.uploadHash) || named === hash) return;
-  throw new ServerError(
-    'nar-file-mismatch',
-    `the file is named by the hash ${named}, but has ${bare(nar.uploadHash)}: it was damaged on the way`,
-    { fields: { expected: named, actual: bare(nar.uploadHash) } },
-  );
-}
-
-/** What is wrong with an upload that was cut off because it has more than it said; `undefined` for another error. */
-function exceedsClaim(error: unknown, { narSize }: NarUpload): ServerError | undefined {
-  if (narSize === undefined || !(error instanceof LarderError) || error.code !== 'codec-too-large')
-    return undefined;
-  if (!/ bytes expected came out/.test(error.message)) return undefined;
-  return new ServerError('nar-size-mismatch', `the NAR was to have ${narSize} bytes, it has more`, {
-    cause: error,
-    fields: { expected: narSize },
-  });
-}
-
 async function packFacts(nar: NarRow, reading: NarReading): Promise<NarFactsRow> {
   const { listing, hashParts } = reading;
   return {
@@ -357,8 +318,4 @@ async function packFacts(nar: NarRow, reading: NarReading): Promise<NarFactsRow>
 
 function intersect(found: ReadonlySet<string>, wanted: readonly string[]): ReadonlySet<string> {
   return new Set(wanted.filter((part) => found.has(part)));
-}
-
-function bare(hash: Hash): string {
-  return hash.format('nix32', { prefix: false });
 }
