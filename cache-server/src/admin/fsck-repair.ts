@@ -62,7 +62,7 @@ class Repair {
     const row = await queryNar(database.write, id, narHash);
     const key = row === undefined ? objectKeys.nar(name, narHash) : narKey(name, row);
     if (row !== undefined && (await checkNar(storage, { key, row }, this.#reader)) === undefined)
-      return lease.release();
+      return await lease.release();
     const paths = await database.write
       .selectFrom('paths')
       .select('hash_part')
