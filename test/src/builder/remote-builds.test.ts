@@ -1,8 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are placeholders of the Nix language
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { needsComponent } from '../engines/components.js';
 import { Nix } from '../oracle/nix.js';
 import { SshServer } from '../oracle/ssh-server.js';
@@ -21,8 +22,16 @@ let machine: (columns?: string) => string;
 
 before(async () => {
   here = await Nix.create({ settings });
-  there = await Nix.create({ settings });
+  there = await Nix.create();
   for (const nix of [here, there]) await chmod(nix.scratch.path, 0o755);
+  await mkdir(there.scratch.join('signals'));
+  await there.configure({
+    ...settings,
+    // What builds see there, and not here.
+    'sandbox-paths': `${settings['sandbox-paths']} /signals=${there.scratch.join('signals')}`,
+    substituters: `file://${there.scratch.join('binary-cache')}`,
+    'require-sigs': 'false',
+  });
   server = await SshServer.start(there.environment);
   const uri = `ssh-ng://${server.host}:${server.port}?remote-store=${there.root}`;
   const hostKey = Buffer.from(server.hostKey).toString('base64');
@@ -121,6 +130,51 @@ test('a build on another machine', async (t) => {
     const lost = await build('sh "echo > $out" { name = "lost"; }', alone, { 'max-jobs': '0' });
     assert.equal(lost.status, 1);
     assert.match(lost.stderr, /no machine can build '.*-lost\.drv'/);
+  });
+
+  await t.test('goes on elsewhere where a machine is lost in the middle of a build', async () => {
+    const begun = there.scratch.join('signals/begun');
+    const building = build(
+      'sh "if test -e /signals; then touch /signals/begun; sleep 60; fi; echo > $out" { name = "midway"; }',
+      machine(),
+    );
+    let ended = false;
+    const end = building.finally(() => {
+      ended = true;
+    });
+    while (!ended && !existsSync(begun)) await sleep(20);
+    await server.dropSessions();
+    const result = await end;
+    assert.equal(result.status, 0, result.stderr);
+    assert.match(
+      result.stderr,
+      /^building '.*-midway\.drv' on 'ssh-ng:.*'\.\.\.\n(.*\n)*cannot build on 'ssh-ng:.*': .+\n(.*\n)*building '[^']*-midway\.drv'\.\.\.$/m,
+    );
+    assert.ok((await here.pathInfo(result.output))[0]!.ultimate, 'it was built here in the end');
+  });
+
+  await t.test('is sent its inputs, or fetches what its own caches have of them', async () => {
+    const secret = there.scratch.join('cache-key');
+    await writeFile(secret, await here.run('nix', ['key', 'generate-secret', '--key-name', 'their-cache']));
+    const signaturesThere = async (name: string, flags: Readonly<Record<string, string>>) => {
+      const input = `sh "echo input of ${name} > $out" { name = "input-of-${name}"; preferLocalBuild = true; }`;
+      const { output } = await build(input, machine());
+      await here.run('nix', [
+        'copy',
+        '--to',
+        `file://${there.scratch.join('binary-cache')}?secret-key=${secret}`,
+        output,
+      ]);
+      const result = await build(`sh "cat \${${input}} > $out" { name = "${name}"; }`, machine(), flags);
+      assert.equal(result.status, 0, result.stderr);
+      assert.match(result.stderr, new RegExp(`^building '.*-${name}\\.drv' on `, 'm'));
+      const [info] = await there.pathInfo(output);
+      return (info!.signatures ?? []).map((signature) => signature.split(':')[0]);
+    };
+    assert.deepEqual(await signaturesThere('sent', {}), []);
+    assert.deepEqual(await signaturesThere('fetched', { 'builders-use-substitutes': 'true' }), [
+      'their-cache',
+    ]);
   });
 
   await t.test('takes no more jobs than the machine has, and the rest is built here', async () => {

@@ -109,6 +109,13 @@ export class SshServer implements AsyncDisposable {
     return `ssh-ng://${this.host}:${this.port}?${query.join('&')}`;
   }
 
+  /** Ends the sessions that are open, as when the machine is gone; new ones may come. */
+  async dropSessions(): Promise<void> {
+    const { pid } = this.#process;
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    for (const child of children.trim().split(' ')) if (child !== '') process.kill(Number(child), 'SIGKILL');
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#process.exitCode === null && this.#process.pid !== undefined) {
       const exit = once(this.#process, 'exit');
