@@ -8,13 +8,13 @@ import { deleteTree } from '@larder/substituter/local-store/delete-tree';
 import { BuildFailure, type BuildFailureCode, describeEnd, failureCode } from '../build-failure.js';
 import type { BuildContext, BuildJob } from '../build-job.js';
 import { registerOutputs } from '../output/register-outputs.js';
+import { BuildLimits } from '../process/build-limits.js';
 import type { BuilderEnd } from '../process/builder-process.js';
 import { logBuild } from '../process/log-build.js';
-import { BuildLimits } from './build-limits.js';
 import type { RemoteMachine } from './remote-machines.js';
 
 export interface RemoteBuildOptions {
-  readonly machine: RemoteMachine;
+  readonly remote: RemoteMachine;
   /** Restores and checks what comes back. */
   readonly work: NarWork;
 }
@@ -27,17 +27,17 @@ export interface RemoteBuildOptions {
 export async function runRemoteBuild(
   context: BuildContext,
   job: BuildJob,
-  { machine, work }: RemoteBuildOptions,
+  { remote, work }: RemoteBuildOptions,
 ): Promise<ReadonlyMap<string, StorePath>> {
-  await machine.send(job.inputs, context.store, job.signal);
-  const remote = new RemoteBuild(context, job, machine);
-  const result = await remote.run();
+  await remote.send(job.inputs, context.store, job.signal);
+  const build = new RemoteBuild(context, job, remote);
+  const result = await build.run();
   // Named as the directory of a sandbox is, which collectors leave alone.
   const directory = `${context.store.realPath(job.path)}.chroot`;
   await deleteTree(directory);
   mkdirSync(directory, { mode: 0o700 });
   try {
-    const scratch = await remote.fetchOutputs(result, { directory, work });
+    const scratch = await build.fetchOutputs(result, { directory, work });
     const locate = (path: StorePath) => `${directory}/${path}`;
     const location = { scratch, locate, owner: undefined, builtElsewhere: true };
     // Nothing only after one of several rounds, which are for builds here.
@@ -50,12 +50,12 @@ export async function runRemoteBuild(
 class RemoteBuild {
   readonly #context: BuildContext;
   readonly #job: BuildJob;
-  readonly #machine: RemoteMachine;
+  readonly #remote: RemoteMachine;
 
-  constructor(context: BuildContext, job: BuildJob, machine: RemoteMachine) {
+  constructor(context: BuildContext, job: BuildJob, remote: RemoteMachine) {
     this.#context = context;
     this.#job = job;
-    this.#machine = machine;
+    this.#remote = remote;
   }
 
   async run(): Promise<DaemonBuildResult> {
@@ -81,7 +81,7 @@ class RemoteBuild {
       if (!onOutput(Buffer.from(`${line}\n`))) limits.exceed({ type: 'log-limit' });
     };
     try {
-      return await this.#machine.store.buildDerivation(path, this.#basicDerivation(), { onLine, signal });
+      return await this.#remote.store.buildDerivation(path, this.#basicDerivation(), { onLine, signal });
     } catch (error) {
       if (limits.exceeded === undefined) throw error;
       return { limit: limits.exceeded };
@@ -100,7 +100,7 @@ class RemoteBuild {
     result: DaemonBuildResult,
     { directory, work }: { readonly directory: string; readonly work: NarWork },
   ): Promise<ReadonlyMap<string, StorePath>> {
-    const { store: source } = this.#machine;
+    const { store: source } = this.#remote;
     const scratch = new Map<string, StorePath>();
     for (const [name, { path, valid }] of this.#job.outputs) {
       const made = path ?? result.outputs.get(name);
@@ -123,8 +123,9 @@ class RemoteBuild {
 
   #failure(code: BuildFailureCode, what: string): BuildFailure {
     const derivation = this.#context.store.storeDir.format(this.#job.path);
-    const message = `build of '${derivation}' on '${this.#machine.name}' ${what}`;
-    return new BuildFailure(code, message, { derivation: this.#job.path, machine: this.#machine.name });
+    const machine = this.#remote.machine.name;
+    const message = `build of '${derivation}' on '${machine}' ${what}`;
+    return new BuildFailure(code, message, { derivation: this.#job.path, machine });
   }
 }
 

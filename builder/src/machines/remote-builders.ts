@@ -55,10 +55,10 @@ export class RemoteBuilders implements AsyncDisposable {
   async build(
     context: BuildContext,
     job: BuildJob,
-    { machine, remote }: { readonly machine: BuildMachine; readonly remote: RemoteMachine },
+    remote: RemoteMachine,
   ): Promise<ReadonlyMap<string, StorePath> | undefined> {
     const { work } = this.#options.client;
-    return this.#unlessAtFault(machine, () => runRemoteBuild(context, job, { machine: remote, work }));
+    return this.#unlessAtFault(remote.machine, () => runRemoteBuild(context, job, { remote, work }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -9,9 +9,9 @@ import { type OpenContext, openSource } from '@larder/substituter/open-store';
 import { SourceSet } from '@larder/substituter/source-set';
 import type { BuildMachine } from './build-machine.js';
 
-/** A machine's store, and what it is sent. */
+/** A machine that was reached: its store, and what it is sent. */
 export interface RemoteMachine {
-  readonly name: string;
+  readonly machine: BuildMachine;
   readonly store: DaemonStore;
   /** Brings paths and all they refer to there. One build's at a time: two would send what they share twice. */
   send(paths: Iterable<StorePath>, from: LocalStore, signal: AbortSignal | undefined): Promise<void>;
@@ -44,7 +44,7 @@ export class RemoteMachines implements AsyncDisposable {
     const store = (await openSource(machine.uri, this.#client)) as DaemonStore;
     const uploads = new Semaphore(1);
     return {
-      name: machine.name,
+      machine,
       store,
       send: (paths, from, signal) => uploads.run(() => this.#send(paths, { from, to: store, signal })),
     };

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { BuildLimits } from './build-limits.js';
 import type { LogPipe } from './fifo-pool.js';
 
 export interface BuilderCommand {
@@ -66,8 +67,6 @@ export async function runBuilder(command: BuilderCommand, options: RunOptions): 
 class BuilderRun {
   readonly #child: ChildProcess;
   readonly #options: RunOptions;
-  #cut: BuilderEnd | undefined;
-  #silence: NodeJS.Timeout | undefined;
 
   constructor(child: ChildProcess, options: RunOptions) {
     this.#child = child;
@@ -75,20 +74,15 @@ class BuilderRun {
   }
 
   async end(): Promise<BuilderEnd> {
-    const { timeout, signal } = this.#options;
-    const limit =
-      timeout > 0
-        ? setTimeout(() => this.#kill({ type: 'timeout', seconds: timeout }), timeout * 1000)
-        : undefined;
-    const cancel = () => this.#kill({ type: 'cancelled' });
+    const { signal } = this.#options;
+    using limits = new BuildLimits(this.#options);
+    limits.signal.addEventListener('abort', () => this.#killGroup());
+    const cancel = () => limits.exceed({ type: 'cancelled' });
     signal?.addEventListener('abort', cancel, { once: true });
-    this.#restartSilence();
     try {
-      const [ended] = await Promise.all([this.#waitForExit(), this.#readOutput()]);
-      return this.#cut ?? ended;
+      const [ended] = await Promise.all([this.#waitForExit(), this.#readOutput(limits)]);
+      return limits.exceeded ?? ended;
     } finally {
-      clearTimeout(limit);
-      clearTimeout(this.#silence);
       signal?.removeEventListener('abort', cancel);
       this.#options.pipe.release();
     }
@@ -105,13 +99,13 @@ class BuilderRun {
     });
   }
 
-  #readOutput(): Promise<void> {
+  #readOutput(limits: BuildLimits): Promise<void> {
     return new Promise((resolve, reject) => {
       const reader = new Socket({ fd: this.#options.pipe.readEnd, readable: true, writable: false });
       reader.on('data', (chunk: Buffer) => {
-        this.#restartSilence();
-        if (this.#cut !== undefined) return;
-        if (!this.#options.onOutput(chunk)) this.#kill({ type: 'log-limit' });
+        limits.noteOutput();
+        if (limits.exceeded !== undefined) return;
+        if (!this.#options.onOutput(chunk)) limits.exceed({ type: 'log-limit' });
       });
       reader.on('error', reject);
       reader.on('close', () => {
@@ -130,19 +124,6 @@ class BuilderRun {
     if (pid === undefined || exitCode !== null || signalCode !== null) return;
     const grace = setTimeout(() => this.#killGroup(), endGrace);
     this.#child.on('exit', () => clearTimeout(grace));
-  }
-
-  #restartSilence(): void {
-    const seconds = this.#options.maxSilentTime;
-    if (seconds <= 0) return;
-    if (this.#silence === undefined) {
-      this.#silence = setTimeout(() => this.#kill({ type: 'silence', seconds }), seconds * 1000);
-    } else this.#silence.refresh();
-  }
-
-  #kill(why: BuilderEnd): void {
-    this.#cut ??= why;
-    this.#killGroup();
   }
 
   #killGroup(): void {

@@ -34,12 +34,9 @@ export async function logBuild<End>(
       log?.write(chunk);
       return true;
     });
-    lines.end();
     return { end, tail: lines.tail };
-  } catch (error) {
-    lines.end();
-    throw error;
   } finally {
+    lines.end(); // The last line, which may lack its end, is of the tail too.
     await log?.close();
   }
 }

@@ -3,7 +3,7 @@ import type { StorePath } from '@larder/signing/store-path';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
 import { BuildFailure } from '../build-failure.js';
 import type { BuildContext, BuildJob, InitialOutput } from '../build-job.js';
-import { type BuildMachine, describeMachines } from '../machines/build-machine.js';
+import { describeMachines } from '../machines/build-machine.js';
 import type { RemoteMachine } from '../machines/remote-machines.js';
 import { runBuild } from '../run-build.js';
 import { canBuildHere } from '../sandbox/sandbox-choice.js';
@@ -12,12 +12,6 @@ import { noteRealisations } from './note-realisations.js';
 import { tryOutputLocks } from './output-locks.js';
 import { runPostBuildHook } from './post-build-hook.js';
 import type { RealisedOutputs, RealiserOptions } from './realiser.js';
-
-/** Another machine, reached. */
-interface RemotePlace {
-  readonly machine: BuildMachine;
-  readonly remote: RemoteMachine;
-}
 
 /** A derivation whose inputs are valid. */
 export type PreparedJob = Pick<BuildJob, 'path' | 'derivation' | 'options' | 'inputs' | 'mode'>;
@@ -76,9 +70,8 @@ export class BuildQueue {
     if (slot === undefined) throw this.#tellFailure(this.#nowhere(job));
     try {
       if (slot.machine === undefined) return await this.#tryBuild(job, undefined);
-      const { machine } = slot;
-      const remote = await this.#options.remote!.connect(machine);
-      return remote === undefined ? 'machine-lost' : await this.#tryBuild(job, { machine, remote });
+      const remote = await this.#options.remote!.connect(slot.machine);
+      return remote === undefined ? 'machine-lost' : await this.#tryBuild(job, remote);
     } finally {
       slot.release();
     }
@@ -115,7 +108,7 @@ export class BuildQueue {
 
   async #tryBuild(
     job: PreparedJob,
-    place: RemotePlace | undefined,
+    remote: RemoteMachine | undefined,
   ): Promise<RealisedOutputs | 'locked' | 'machine-lost'> {
     const { signal, knowledge } = this.#options;
     signal.throwIfAborted();
@@ -134,7 +127,7 @@ export class BuildQueue {
         return new Map([...outputs].map(([name, { path }]) => [name, path!]));
       }
       await this.#deleteInvalid(outputs);
-      return await this.#build(job, outputs, place);
+      return await this.#build(job, outputs, remote);
     } finally {
       for (const lock of locks) lock.release();
     }
@@ -150,12 +143,12 @@ export class BuildQueue {
   async #build(
     job: PreparedJob,
     outputs: ReadonlyMap<string, InitialOutput>,
-    place: RemotePlace | undefined,
+    remote: RemoteMachine | undefined,
   ): Promise<RealisedOutputs | 'machine-lost'> {
     const { onEvent, knowledge, signal } = this.#options;
     const { path: derivation, mode } = job;
     const started = performance.now();
-    onEvent({ type: 'build-started', derivation, mode, machine: place?.machine.name });
+    onEvent({ type: 'build-started', derivation, mode, machine: remote?.machine.name });
     try {
       const whole: BuildJob = {
         ...job,
@@ -166,9 +159,9 @@ export class BuildQueue {
         signal,
       };
       const built =
-        place === undefined
+        remote === undefined
           ? await runBuild(this.#context, whole)
-          : await this.#options.remote!.build(this.#context, whole, place);
+          : await this.#options.remote!.build(this.#context, whole, remote);
       if (built === undefined) return 'machine-lost';
       if (mode === 'build') {
         await noteRealisations(this.#context, knowledge, {

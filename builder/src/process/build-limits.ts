@@ -1,7 +1,10 @@
 import type { BuildSettings } from '../build-settings.js';
-import type { BuilderEnd } from '../process/builder-process.js';
+import type { BuilderEnd } from './builder-process.js';
 
-/** The limits of time and silence of a build that runs where only its log is seen. */
+/** The longest that Node waits, in seconds: what is set for longer it calls at once. */
+const longestTimer = (2 ** 31 - 1) / 1000;
+
+/** The limits of time and silence of a build, and what ends one before its time. */
 export class BuildLimits implements Disposable {
   readonly #controller = new AbortController();
   readonly #timeout: NodeJS.Timeout | undefined;
@@ -18,7 +21,7 @@ export class BuildLimits implements Disposable {
     return this.#controller.signal;
   }
 
-  /** The limit that was. */
+  /** The limit that was, or what else ended the build. */
   get exceeded(): BuilderEnd | undefined {
     return this.#exceeded;
   }
@@ -38,6 +41,8 @@ export class BuildLimits implements Disposable {
   }
 
   #after(seconds: number, end: BuilderEnd): NodeJS.Timeout | undefined {
-    return seconds === 0 ? undefined : setTimeout(() => this.exceed(end), seconds * 1000);
+    // Most of a month is as good as no limit.
+    if (seconds === 0 || seconds > longestTimer) return undefined;
+    return setTimeout(() => this.exceed(end), seconds * 1000);
   }
 }
