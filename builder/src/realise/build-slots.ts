@@ -39,7 +39,6 @@ export class BuildSlots {
     this.#free = local;
     this.#machines = machines;
     this.#signal = signal;
-    signal.addEventListener('abort', () => this.#rejectAll(), { once: true });
   }
 
   /** Waits for a place; `undefined` when there is none of the kind at all. */
@@ -84,18 +83,23 @@ export class BuildSlots {
     this.#serve(new Set());
   }
 
-  /** Machines that others use come free without a word. */
+  /**
+   * Machines that others use come free without a word. The signal is listened to only while somebody waits: it is of a whole
+   * evaluation, which may ask for builds many times.
+   */
   #watch(busy: ReadonlySet<string>): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#waiting.size > 0 && busy.size > 0) {
-      this.#timer = setTimeout(() => this.#serve(new Set()), poll);
+    if (this.#waiting.size === 0) {
+      this.#signal.removeEventListener('abort', this.#rejectAll);
+      return;
     }
+    this.#signal.addEventListener('abort', this.#rejectAll);
+    if (busy.size > 0) this.#timer = setTimeout(() => this.#serve(new Set()), poll);
   }
 
-  #rejectAll(): void {
+  readonly #rejectAll = (): void => {
     clearTimeout(this.#timer);
     for (const waiter of this.#waiting) waiter.reject(this.#signal.reason);
     this.#waiting.clear();
-  }
+  };
 }
