@@ -1,5 +1,5 @@
 import { createReadStream, mkdirSync } from 'node:fs';
-import { mkdtemp, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { decompress } from '@larder/signing/codec';
 import { sniffCompression } from '@larder/signing/compression';
 import { makeContentAddressedPath } from '@larder/signing/content-address';
 import { LarderError } from '@larder/signing/errors';
-import { computeHash, hashStream, parseHash } from '@larder/signing/hash';
+import { hashStream, parseHash } from '@larder/signing/hash';
 import { writeNar } from '@larder/signing/nar-writer';
 import type { StorePath } from '@larder/signing/store-path';
 import type { DaemonStore } from '@larder/substituter/daemon/daemon-store';
@@ -215,7 +215,7 @@ async function copyFile(url: string, directory: string): Promise<string> {
   }
   const name = join(directory, 'file');
   try {
-    await writeFile(name, await readFile(path));
+    await writeFile(name, createReadStream(path));
   } catch (error) {
     throw new LarderError('download-failed', `unable to download '${url}': could not read ${path}`, {
       cause: error,
@@ -231,18 +231,17 @@ async function download(
   headers: Readonly<Record<string, string>>,
 ): Promise<string> {
   const name = join(directory, 'file');
-  let response: Response;
+  const failure = (why: string, cause?: unknown) =>
+    new LarderError('download-failed', `unable to download '${url}': ${why}`, { cause });
+  const response = await fetch(withoutLogin(url), { headers }).catch((error: unknown) => {
+    throw failure('the server could not be reached', error);
+  });
+  if (!response.ok) throw failure(`HTTP error ${response.status}`);
   try {
-    response = await fetch(withoutLogin(url), { headers });
+    await writeFile(name, response.body ?? new Uint8Array());
   } catch (error) {
-    throw new LarderError('download-failed', `unable to download '${url}': the server could not be reached`, {
-      cause: error,
-    });
+    throw failure('it broke off', error);
   }
-  if (!response.ok) {
-    throw new LarderError('download-failed', `unable to download '${url}': HTTP error ${response.status}`);
-  }
-  await writeFile(name, response.body ?? new Uint8Array());
   return name;
 }
 
@@ -272,9 +271,7 @@ async function checkHash(
   { expected, unpack }: { readonly expected: string; readonly unpack: boolean },
 ): Promise<void> {
   const wanted = parseHash(expected, 'sha256');
-  const got = unpack
-    ? (await hashStream('sha256', writeNar(path))).hash
-    : computeHash('sha256', await readFile(path));
+  const { hash: got } = await hashStream('sha256', unpack ? writeNar(path) : createReadStream(path));
   if (got.equals(wanted)) return;
   const what = unpack ? 'tarball' : 'file';
   throw new LarderError(
