@@ -96,7 +96,7 @@ export class LocalHost implements Host {
   }
 
   log(text: string): void {
-    this.recorder.noteMessage(`${text}\n`);
+    this.recorder.noteMessage(text);
     writeMessage(text, this.surroundings.structuredLog);
   }
 
@@ -233,19 +233,17 @@ export class LocalHost implements Host {
   writeFlakeLock(
     { directory, repository }: { readonly directory: string; readonly repository: string | undefined },
     contents: string,
-    what: string,
+    changes: string | undefined,
   ): void {
     const file = `${directory}/flake.lock`;
-    const [verb, ...changes] = what.split('\n');
+    const verb = changes === undefined ? 'creating' : 'updating';
+    const more = changes === undefined || changes === '' ? '' : `:${changes}`;
     // Told, and not noted: who is given this result again has the lock file already.
-    const more = changes.map((line) => `\n${line}`).join('');
-    const text = `warning: ${verb} lock file '${file}'${more === '' ? '' : `:${more}`}`;
-    writeMessage(text, this.surroundings.structuredLog);
-    const [path, temporary] = [file, `${file}.larder-${process.pid}`].map((each) =>
-      Buffer.from(each, 'latin1'),
-    );
-    writeFileSync(temporary!, Buffer.from(contents, 'latin1'));
-    renameSync(temporary!, path!);
+    writeMessage(`warning: ${verb} lock file '${file}'${more}`, this.surroundings.structuredLog);
+    const path = Buffer.from(file, 'latin1');
+    const temporary = Buffer.from(`${file}.larder-${process.pid}`, 'latin1');
+    writeFileSync(temporary, Buffer.from(contents, 'latin1'));
+    renameSync(temporary, path);
     // What git does not track is no part of the flake.
     if (repository === undefined) return;
     const add = ['add', '--force', '--intent-to-add', '--', fromByteText(file)];

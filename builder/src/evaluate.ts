@@ -44,8 +44,7 @@ export async function evaluate(request: EvaluationRequest, options: EvaluateOpti
       : undefined;
   const known = file === undefined ? undefined : readCache(file, request);
   if (known !== undefined && (await holdsInStore(known, options))) {
-    if (request.structuredLog !== true) writeBytes(2, known.messages);
-    else for (const line of known.messages.split('\n')) if (line !== '') writeMessage(line, true);
+    for (const message of known.messages) writeMessage(message, request.structuredLog);
     if (options.onOutput === undefined) writeBytes(1, known.output);
     else options.onOutput(known.output);
     return 0;

@@ -6,7 +6,7 @@ import type { EvaluationRequest } from './instantiate-request.js';
 import { type EvaluationRecord, stampOf, typeStampOf } from './read-recorder.js';
 
 /** Changes when the meaning of an entry, or the language, does. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** Where the result of a request is kept: a name made of all that was asked for, and of nothing that is read. */
 export function cacheFileOf(cacheDir: string, request: EvaluationRequest): string {

@@ -13,9 +13,10 @@ export interface EvaluationRecord {
   readonly validity: readonly (readonly [storePath: string, valid: boolean])[];
   /** Store paths the evaluation added, which must be there. */
   readonly added: readonly string[];
-  /** What it printed (bytes) on standard output and standard error. */
+  /** What it printed on standard output (bytes). */
   readonly output: string;
-  readonly messages: string;
+  /** What it had to say on standard error: lines without their ends, or several of one message (bytes). */
+  readonly messages: readonly string[];
 }
 
 /** A string that differs when what is at a path does: `absent`, or the file's identity, size and times. */
@@ -43,7 +44,7 @@ export class ReadRecorder {
   private readonly validity = new Map<string, boolean>();
   private readonly added = new Set<string>();
   private output = '';
-  private messages = '';
+  private readonly messages: string[] = [];
   private repeatable = true;
 
   /** The contents of a file, or the entries of a directory, were read. */
@@ -89,7 +90,7 @@ export class ReadRecorder {
   }
 
   noteMessage(text: string): void {
-    this.messages += text;
+    this.messages.push(text);
   }
 
   /** Something was asked for that differs from one time to the next: the time, the network, a build. */

@@ -252,7 +252,7 @@ function settleLock(flake: FetchedFlake, lock: LockFile, mode: FlakeLockMode): F
       `cannot write modified lock file of flake '${name}' (use '--no-write-lock-file' to ignore)`,
     );
   }
-  host.writeFlakeLock(place, toByteText(text), known === undefined ? 'creating' : `updating${changes}`);
+  host.writeFlakeLock(place, toByteText(text), known === undefined ? undefined : changes);
   return fetchFlake(flake.ref);
 }
 

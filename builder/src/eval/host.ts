@@ -94,10 +94,13 @@ export interface Host {
   };
   /** Fetches a source tree: path, git, tarball, file, github and kin. */
   fetchTree(input: FetchInput): FetchedTree;
-  /** Writes the lock file of a flake outside the store, in the git work tree `repository` if it is in one; tells of it. */
+  /**
+   * Writes the lock file of a flake outside the store, in the git work tree `repository` if it is in one, and tells of it:
+   * with the changes, a line or more, or without for a new one.
+   */
   writeFlakeLock(
     place: { readonly directory: string; readonly repository: string | undefined },
     text: string,
-    what: string,
+    changes: string | undefined,
   ): void;
 }

@@ -18,6 +18,6 @@ export function recallInstantiation(
   if (!request.settings.evalCache || !isCacheable(request)) return undefined;
   const record = readCache(cacheFileOf(settings.directories.cacheDir.value, request), request);
   if (record === undefined || record.validity.length > 0) return undefined;
-  const { output, messages } = record;
-  return { output, messages: Buffer.from(messages, 'latin1').toString() };
+  const messages = record.messages.map((message) => `${message}\n`).join('');
+  return { output: record.output, messages: Buffer.from(messages, 'latin1').toString() };
 }

@@ -123,6 +123,15 @@ test('evaluations, warnings and mistakes speak the form that was asked for', asy
   const messages = readLog(got.stderr).map(({ msg }) => msg as string);
   assert.equal(messages[0], 'trace: seen');
   assert.match(messages[1]!, /error: no ü$/);
+  const lines = ['--eval', '-E', 'builtins.trace "two\\nlines" 1', ...json.slice(0, 2)];
+  for (const time of ['evaluated', 'remembered']) {
+    const { stderr } = await runOurs(nix, 'nix-instantiate', lines);
+    assert.deepEqual(
+      readLog(stderr).map(({ msg }) => msg),
+      ['trace: two\nlines'],
+      time,
+    );
+  }
   const missing = `${nix.storeDir.path}/${'a'.repeat(32)}-none`;
   const absent = await runOurs(nix, 'nix-store', ['-r', missing, ...json.slice(0, 2)]);
   assert.equal(absent.status, 1);
