@@ -1,5 +1,5 @@
 import { StoreDir } from '@larder/signing/store-path';
-import { type Expr, showExpr } from './eval/ast.js';
+import type { Expr } from './eval/ast.js';
 import { findAlongAttrPath } from './eval/attr-path.js';
 import { type Attrs, AttrsBuilder } from './eval/attrs.js';
 import { autoCall } from './eval/auto-call.js';
@@ -17,6 +17,7 @@ import { canonicalPath } from './eval/parser.js';
 import { printPlain, printValue } from './eval/print-value.js';
 import { Repl } from './eval/repl.js';
 import { findFile } from './eval/search-path.js';
+import { showExpr } from './eval/show-expr.js';
 import { intern } from './eval/symbols.js';
 import { force, type Slot } from './eval/values.js';
 import { valueToXml } from './eval/xml.js';
@@ -265,7 +266,7 @@ class Evaluation {
 }
 
 /** Describes an error on standard error as Nix would; one that is not the program's own is told in a line. */
-export function reportEvaluationError(error: unknown, { settings, structuredLog }: ReportStyle): void {
+function reportEvaluationError(error: unknown, { settings, structuredLog }: ReportStyle): void {
   const say = (text: string): void => writeMessage(text, structuredLog);
   if (error instanceof NixError) {
     say(formatNixError(error, settings.showTrace));

@@ -1,11 +1,12 @@
 import type { AttrName, HasAttrExpr, SelectExpr } from './ast.js';
-import { positionOf, showExpr } from './ast.js';
+import { positionOf } from './ast.js';
 import { Attrs, type Shape } from './attrs.js';
 import { compile, lazily } from './compile.js';
 import { NixError, traced } from './errors.js';
 import { forceStringNoContext, typeError } from './force.js';
 import { printIdentifier } from './literal.js';
 import { noPos, originOf, type Pos } from './positions.js';
+import { showExpr } from './show-expr.js';
 import { intern, symbolName } from './symbols.js';
 import { Callable, type Code, type Env, force, type Slot, Thunk, type Value } from './values.js';
 

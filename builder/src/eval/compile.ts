@@ -1,19 +1,17 @@
-import type { AssertExpr, CallExpr, Expr, LambdaExpr, LetExpr, VarExpr } from './ast.js';
-import { positionOf, showExpr } from './ast.js';
+import type { AssertExpr, CallExpr, Expr, LambdaExpr, LetExpr } from './ast.js';
+import { positionOf } from './ast.js';
 import { formalsOrder, slotOrder } from './bind.js';
 import { call1, call2, callFunction } from './call.js';
 import { compileAttrs, inheritScope, planBindings } from './compile-attrs.js';
 import { compileArithmetic, compileBinary, compileConcat } from './compile-operators.js';
 import { compileHasAttr, compileSelect } from './compile-select.js';
+import { compileVar, delayVar, readSlot } from './compile-variables.js';
 import { explainOperands } from './equality.js';
 import { NixError, traced } from './errors.js';
-import { forceAttrs, typeError } from './force.js';
-import { printIdentifier } from './literal.js';
+import { typeError } from './force.js';
 import { positionValue } from './position-value.js';
-import type { Pos } from './positions.js';
-import { symbolName } from './symbols.js';
+import { showExpr } from './show-expr.js';
 import {
-  Callable,
   type Code,
   type Delay,
   type Env,
@@ -21,88 +19,9 @@ import {
   type LambdaCode,
   NixFloat,
   NixPath,
-  type Slot,
   Thunk,
   type Value,
 } from './values.js';
-
-/** The scope `level` scopes out. */
-function climb(env: Env, level: number): Env {
-  let current = env;
-  for (let i = level; i > 0; i--) current = current[0] as Env;
-  return current;
-}
-
-/** Reads a variable, and keeps its value in place of the thunk so that the next reader need not ask it. */
-function readSlot(env: Env, index: number, pos: Pos): Value {
-  const slot = env[index] as Slot;
-  if (!(slot instanceof Thunk)) return slot;
-  const value = slot.force(pos);
-  if (!(value instanceof Callable)) env[index] = value;
-  return value;
-}
-
-function compileWithVar(expr: VarExpr): Code {
-  const { name, pos } = expr;
-  const withs = expr.withs!;
-  return (env) => {
-    for (const { level, pos: withPos } of withs) {
-      const scope = climb(env, level);
-      const attrs = forceAttrs(
-        scope[1] as Slot,
-        withPos,
-        'while evaluating the first subexpression of a with expression',
-      );
-      scope[1] = attrs;
-      const index = attrs.shape.find(name);
-      if (index >= 0) return readSlot(attrs.values as Env, index, pos);
-    }
-    throw new NixError(
-      'undefined-variable',
-      `undefined variable '${printIdentifier(symbolName(name))}'`,
-      pos,
-    );
-  };
-}
-
-function compileVar(expr: VarExpr): Code {
-  const { pos, level, index, constant, withs } = expr;
-  if (withs !== undefined) return compileWithVar(expr);
-  if (constant !== undefined) return () => constant.value;
-  switch (level) {
-    case 0:
-      return (env) => readSlot(env, index, pos);
-    case 1:
-      return (env) => readSlot(env[0] as Env, index, pos);
-    case 2:
-      return (env) => readSlot((env[0] as Env)[0] as Env, index, pos);
-    case 3:
-      return (env) => readSlot(((env[0] as Env)[0] as Env)[0] as Env, index, pos);
-    default:
-      return (env) => readSlot(climb(env, level), index, pos);
-  }
-}
-
-function delayVar(expr: VarExpr): Delay {
-  const { level, index, constant, withs } = expr;
-  if (constant !== undefined) return () => constant.value;
-  const code = compileVar(expr);
-  if (withs !== undefined) return (env) => new Thunk(code, env);
-  // The slot may not be filled yet while the scope it is in is being made.
-  switch (level) {
-    case 0:
-      return (env) => (env[index] as Slot | undefined) ?? delayEmpty(env, index, code);
-    case 1:
-      return (env) => ((env[0] as Env)[index] as Slot | undefined) ?? delayEmpty(env, index, code, 1);
-    default:
-      return (env) => (climb(env, level)[index] as Slot | undefined) ?? delayEmpty(env, index, code, level);
-  }
-}
-
-/** Null is a value, and the one that `??` mistakes for an unfilled slot. */
-function delayEmpty(env: Env, index: number, code: Code, level = 0): Slot {
-  return climb(env, level)[index] === null ? null : new Thunk(code, env);
-}
 
 function compileLambda(expr: LambdaExpr): Code {
   const formals = formalsOrder(expr);

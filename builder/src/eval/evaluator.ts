@@ -19,7 +19,7 @@ import { languageVersion } from './versions.js';
 const corepkgs = '/__corepkgs__/';
 
 /** The directory a path is in. */
-export function parentDirectory(path: string): string {
+function parentDirectory(path: string): string {
   const end = path.lastIndexOf('/');
   return end <= 0 ? '/' : path.slice(0, end);
 }

@@ -60,7 +60,7 @@ function plainAttrs(attrs: Attrs): FlakeRef {
 }
 
 /** The inputs a `flake.nix` declares. */
-export function readInputs(slot: Slot): Map<string, DeclaredInput> {
+function readInputs(slot: Slot): Map<string, DeclaredInput> {
   const value = force(slot);
   const inputs = new Map<string, DeclaredInput>();
   if (!(value instanceof Attrs)) return inputs;

@@ -1,9 +1,6 @@
 /** The type of a file system entry, as the language names it. */
 export type FileType = 'regular' | 'directory' | 'symlink' | 'unknown';
 
-/** How a path's contents make its store path. */
-export type IngestMethod = 'flat' | 'recursive' | 'text';
-
 /** A path to put into the store. */
 export interface PathToAdd {
   /** The file or directory, absolute, symlinks resolved. */

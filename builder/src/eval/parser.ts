@@ -10,11 +10,12 @@ import type {
   LambdaExpr,
   SelectExpr,
 } from './ast.js';
-import { makeVar, nameLambda, showAttrPath } from './ast.js';
+import { makeVar, nameLambda } from './ast.js';
 import { NixError } from './errors.js';
 import { lexicalError, T, type Tokens, tokenize, tokenName } from './lexer.js';
 import { printIdentifier } from './literal.js';
 import { addOrigin, formatPosition, noPos, type Origin, type Pos } from './positions.js';
+import { showAttrPath } from './show-expr.js';
 import { type IndentedPart, stripIndentation } from './strip-indentation.js';
 import { intern, sym, symbolName } from './symbols.js';
 

@@ -19,18 +19,18 @@ interface Candidate {
  * builders of this machine, stock ones too, count each other's.
  */
 export class MachineSlots {
-  readonly machines: readonly BuildMachine[];
+  readonly #machines: readonly BuildMachine[];
   readonly #directory: string;
   readonly #disabled = new Set<BuildMachine>();
 
   constructor(machines: readonly BuildMachine[], stateDir: string) {
-    this.machines = machines;
+    this.#machines = machines;
     this.#directory = `${stateDir}/current-load`;
   }
 
   /** Takes a job of the best machine; `none` when no machine is of the right kind, `busy` when none of those is free. */
   take(needs: MachineNeeds): MachineSlot | 'none' | 'busy' {
-    const fitting = this.machines.filter(
+    const fitting = this.#machines.filter(
       (machine) => !this.#disabled.has(machine) && fitsMachine(machine, needs),
     );
     if (fitting.length === 0) return 'none';

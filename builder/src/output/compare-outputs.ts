@@ -1,19 +1,13 @@
-import type { ValidPathInfo } from '@larder/signing/path-info';
 import { signPathInfo } from '@larder/signing/trust';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
 import { BuildFailure } from '../build-failure.js';
 import type { BuildContext, BuildJob } from '../build-job.js';
 import { type Difference, findDifferences } from './find-differences.js';
 import { moveTree } from './move-tree.js';
+import type { FinishedOutput } from './store-outputs.js';
 
 /** Differences that a message lists. */
 const mostShown = 10;
-
-/** An output that was built a second time. */
-export interface RebuiltOutput {
-  readonly file: string;
-  readonly info: ValidPathInfo;
-}
 
 /**
  * Compares outputs of a second build with those in the store. With `keep-failed`, one that differs is kept beside the
@@ -23,7 +17,7 @@ export interface RebuiltOutput {
 export async function compareOutputs(
   { store, settings }: BuildContext,
   job: BuildJob,
-  outputs: readonly RebuiltOutput[],
+  outputs: readonly FinishedOutput[],
 ): Promise<void> {
   for (const { file, info } of outputs) {
     const old = await store.queryPathInfo(info.storePath);

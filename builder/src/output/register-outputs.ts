@@ -1,21 +1,20 @@
 import { lstatSync, type Stats } from 'node:fs';
 import { makeContentAddressedPath, outputPathName } from '@larder/signing/content-address';
-import { type DerivationOutput, derivationOutputPath } from '@larder/signing/derivation';
+import type { DerivationOutput } from '@larder/signing/derivation';
 import type { HashAlgorithm } from '@larder/signing/hash';
 import type { ValidPathInfo } from '@larder/signing/path-info';
 import { type StorePath, storePathHashPart, storePathName } from '@larder/signing/store-path';
 import { signPathInfo } from '@larder/signing/trust';
 import { deleteTree } from '@larder/substituter/local-store/delete-tree';
-import { lockPath } from '@larder/substituter/local-store/file-lock';
 import { BuildFailure, type BuildFailureCode } from '../build-failure.js';
 import type { BuildContext, BuildJob } from '../build-job.js';
 import { canonicalizeTree } from './canonical-metadata.js';
 import { compareOutputs } from './compare-outputs.js';
 import { hashModuloSelf, type InspectedOutput, inspectOutput } from './inspect-output.js';
-import { moveTree } from './move-tree.js';
 import { checkOutputs } from './output-checks.js';
 import { rewriteTree } from './rewrite-tree.js';
 import { sortOutputs } from './sort-outputs.js';
+import { storeOutputs } from './store-outputs.js';
 
 /** Where a finished build left its outputs. */
 export interface OutputLocation {
@@ -73,13 +72,15 @@ class OutputRegistration {
       this.#place(output, info.storePath);
       infos.set(output.name, info);
     }
-    if (this.#job.mode === 'check') {
-      const rebuilt = found.map(({ name, file }) => ({ file, info: infos.get(name)! }));
-      await compareOutputs(this.#context, this.#job, rebuilt);
-    } else if (this.#job.rounds?.finish(infos) === false) {
+    const finished = found.map(({ name, file }) => ({ name, file, info: infos.get(name)! }));
+    if (this.#job.mode === 'check') await compareOutputs(this.#context, this.#job, finished);
+    else if (this.#job.rounds?.finish(infos) === false) {
       for (const { file } of found) await deleteTree(file);
       return undefined;
-    } else await this.#register(found, infos);
+    } else {
+      await this.#check(infos);
+      await storeOutputs(this.#context.store, this.#job, finished);
+    }
     if (this.#mismatch !== undefined) throw this.#mismatch;
     return this.#final;
   }
@@ -261,53 +262,6 @@ class OutputRegistration {
       `hash mismatch in fixed-output derivation '${derivation}':\n  specified: ${specified}\n     got:    ${got}`,
       { derivation: this.#job.path, specified, got },
     );
-  }
-
-  async #register(found: readonly FoundOutput[], infos: ReadonlyMap<string, ValidPathInfo>): Promise<void> {
-    const { store } = this.#context;
-    await this.#check(infos);
-    const locks = [];
-    try {
-      for (const { name, file } of found) {
-        const { storePath } = infos.get(name)!;
-        const own = derivationOutputPath(this.#job.derivation, name, store.storeDir);
-        // The locks of known outputs are held already.
-        if (storePath !== own)
-          locks.push(await lockPath(store.realPath(storePath), { signal: this.#job.signal }));
-        await store.addTempRoots([storePath]);
-        await this.#move(file, storePath);
-      }
-      // One batch: outputs may refer to each other, and none is valid without the others.
-      store.register([...infos.values()]);
-    } finally {
-      for (const lock of locks) lock.release();
-    }
-  }
-
-  /** Moves an output into the store, unless it is there: the same contents may have been made before. */
-  async #move(file: string, path: StorePath): Promise<void> {
-    const { store } = this.#context;
-    const target = store.realPath(path);
-    if (file === target) return store.optimiseNew(path);
-    if ((await store.queryValidPaths([path])).has(path)) {
-      if (this.#job.mode === 'repair') await this.#replace(file, path);
-      return;
-    }
-    await deleteTree(target);
-    moveTree(file, target);
-    await store.optimiseNew(path);
-  }
-
-  /** The damaged contents step aside for the new ones, so that the path is never without any for long. */
-  async #replace(file: string, path: StorePath): Promise<void> {
-    const { store } = this.#context;
-    const target = store.realPath(path);
-    const aside = `${store.layout.realStoreDir}/${storePathHashPart(path)}-larder-replaced`;
-    await deleteTree(aside);
-    if (lstatSync(target, { throwIfNoEntry: false }) !== undefined) moveTree(target, aside);
-    moveTree(file, target);
-    await deleteTree(aside);
-    await store.optimiseNew(path, { repair: true });
   }
 
   async #check(infos: ReadonlyMap<string, ValidPathInfo>): Promise<void> {

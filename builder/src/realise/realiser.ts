@@ -1,5 +1,5 @@
-import { type Derivation, derivationOutputPath } from '@larder/signing/derivation';
-import { hasCode, LarderError } from '@larder/signing/errors';
+import { derivationOutputPath } from '@larder/signing/derivation';
+import { LarderError } from '@larder/signing/errors';
 import type { StorePath } from '@larder/signing/store-path';
 import { BuildFailure } from '../build-failure.js';
 import type { BuildContext, BuildJob, BuildMode, InitialOutput } from '../build-job.js';
@@ -12,6 +12,7 @@ import type { BuildListener } from './build-event.js';
 import { BuildQueue } from './build-queue.js';
 import type { ForeignCaches } from './foreign-caches.js';
 import { noteRealisations } from './note-realisations.js';
+import { OutputFetcher, outputPaths } from './output-fetcher.js';
 import type { OutputKnowledge } from './output-knowledge.js';
 import type { RealisationSource } from './realisation-source.js';
 import { type InputOutputs, resolveDerivation } from './resolve-derivation.js';
@@ -48,21 +49,19 @@ export class Realiser {
   readonly #context: BuildContext;
   readonly #options: RealiserOptions;
   readonly #builds: BuildQueue;
+  readonly #fetcher: OutputFetcher;
   readonly #knowledge: OutputKnowledge;
   readonly #abort: AbortController;
-  readonly #signal: AbortSignal;
   readonly #goals = new Map<string, Promise<RealisedOutputs>>();
   readonly #paths = new Map<StorePath, Promise<void>>();
-  /** What caches said to have, and did not deliver. */
-  readonly #undelivered = new Set<StorePath>();
 
   constructor(context: BuildContext, options: RealiserOptions) {
     this.#context = context;
     this.#options = options;
     this.#builds = new BuildQueue(context, options);
+    this.#fetcher = new OutputFetcher(context, options);
     this.#knowledge = options.knowledge;
     this.#abort = options.abort;
-    this.#signal = options.signal;
   }
 
   /** Builds that failed, in the order they did. */
@@ -103,7 +102,7 @@ export class Realiser {
 
   async #realisePath(path: StorePath): Promise<void> {
     const { store } = this.#context;
-    if ((await store.queryMissing([path])).size === 0 || (await this.#tryFetch([path]))) return;
+    if ((await store.queryMissing([path])).size === 0 || (await this.#fetcher.fetch([path]))) return;
     throw new LarderError(
       'path-not-found',
       `path '${store.storeDir.format(path)}' does not exist and cannot be created: no cache has it with all it refers to`,
@@ -144,17 +143,17 @@ export class Realiser {
     else if (mode === 'build') {
       const present = [...wanted.values()].every(({ valid }) => valid)
         ? outputPaths(wanted)
-        : await this.#tryFetchOutputs(path, wanted, options);
+        : await this.#fetcher.fetchOutputs(path, wanted, options);
       if (present !== undefined) {
         await noteRealisations(this.#context, this.#knowledge, { path, outputs: present, withInputs: false });
         return present;
       }
-      if (options.allowsSubstitutes && (await this.#tryForeign(derivation, wanted)))
+      if (options.allowsSubstitutes && (await this.#fetcher.fetchForeign(derivation, wanted)))
         return outputPaths(wanted);
     }
     const job = { path, derivation, options, mode };
     const inputs = await this.#realiseInputs(job);
-    const late = mode === 'build' ? await this.#tryFetchAfterInputs(path, wanted, options) : undefined;
+    const late = mode === 'build' ? await this.#fetcher.fetchAfterInputs(path, wanted, options) : undefined;
     if (late !== undefined) return late;
     if (this.#knowledge.enabled && mustResolve(derivation)) {
       return this.#realiseResolved(job, inputs, [...wanted.keys()]);
@@ -175,85 +174,6 @@ export class Realiser {
     await noteRealisations(this.#context, this.#knowledge, { path, outputs, withInputs });
     await this.#builds.runHook(path, outputs);
     return outputs;
-  }
-
-  /** Fetches outputs, those too of which only a cache's realisation tells the path. `undefined` where that cannot be. */
-  async #tryFetchOutputs(
-    path: StorePath,
-    wanted: ReadonlyMap<string, InitialOutput>,
-    options: DerivationOptions,
-  ): Promise<RealisedOutputs | undefined> {
-    const { realisations } = this.#options;
-    if (!this.#context.settings.substitute || !options.allowsSubstitutes) return undefined;
-    const unknown = [...wanted].filter(([, output]) => output.path === undefined).map(([name]) => name);
-    const ids = unknown.length === 0 ? undefined : this.#knowledge.ids(path);
-    const found =
-      unknown.length === 0 ? [] : await realisations?.findAll(unknown.map((name) => ids!.get(name)!));
-    if (found === undefined) return undefined;
-    const invalid = [...wanted.values()].flatMap((output) =>
-      output.valid || output.path === undefined ? [] : [output.path],
-    );
-    if (!(await this.#tryFetch([...invalid, ...found.map(({ outPath }) => outPath)]))) return undefined;
-    if (found.length > 0) this.#context.store.realisations.register(found);
-    const now = await this.#knowledge.query(path, readDerivation(this.#context.store, path));
-    return outputPaths(new Map([...now].filter(([name]) => wanted.has(name))));
-  }
-
-  /** Caches may have outputs without what these refer to: inputs, which have been built by now. */
-  async #tryFetchAfterInputs(
-    path: StorePath,
-    wanted: ReadonlyMap<string, InitialOutput>,
-    options: DerivationOptions,
-  ): Promise<RealisedOutputs | undefined> {
-    const missing = [...wanted.values()].flatMap((output) => (output.valid ? [] : [output.path]));
-    const paths = missing.filter((each) => each !== undefined);
-    if (paths.length < missing.length || paths.some((each) => this.#undelivered.has(each))) return undefined;
-    if ((await this.#options.substituter?.isKnown(paths)) !== true) return undefined;
-    const outputs = await this.#tryFetchOutputs(path, wanted, options);
-    if (outputs !== undefined)
-      await noteRealisations(this.#context, this.#knowledge, { path, outputs, withInputs: false });
-    return outputs;
-  }
-
-  /**
-   * Fetches paths with all they refer to, or tells that this cannot be: they must be built then.
-   * @throws `fetch-failed` when caches that said to have them did not deliver, unless that may be built instead
-   */
-  async #tryFetch(paths: readonly StorePath[]): Promise<boolean> {
-    const { substituter, onEvent } = this.#options;
-    if (substituter === undefined || !this.#context.settings.substitute) return false;
-    for (let tries = 0; tries < 2; tries++) {
-      const closure = await substituter.queryClosure(paths);
-      if (closure === undefined) return false;
-      try {
-        await substituter.fetch(closure);
-        return true;
-      } catch (error) {
-        this.#signal.throwIfAborted();
-        // Fetched together with others, one of which failed: these may be here, or come on their own.
-        if ((await this.#context.store.queryMissing(paths)).size === 0) return true;
-        if (tries === 0) continue;
-        for (const path of paths) this.#undelivered.add(path);
-        const reason = `cannot fetch ${paths.join(', ')}: ${(error as Error).message}`;
-        // An archive that is gone is as if it had never been there; with others, the next try may do better.
-        if (!this.#context.settings.fallback && !hasCode(error, 'cache-file-missing')) {
-          throw new LarderError('fetch-failed', `${reason}; --fallback has it built from source`, {
-            cause: error,
-            fields: { path: paths[0] },
-          });
-        }
-        onEvent({ type: 'note', text: `${reason}; trying to build it` });
-      }
-    }
-    return false;
-  }
-
-  /** Fetches a fixed output from a cache for stores in another directory. */
-  async #tryForeign(derivation: Derivation, wanted: ReadonlyMap<string, InitialOutput>): Promise<boolean> {
-    const [only, ...others] = wanted;
-    if (this.#options.foreign === undefined || only === undefined || others.length > 0) return false;
-    const [name, { path }] = only;
-    return path !== undefined && this.#options.foreign.fetch(derivation, name, path);
   }
 
   /** Realises all inputs and gives what they came out as. */
@@ -321,10 +241,6 @@ function pickWanted(
     throw new LarderError('output-unknown', `derivation '${path}' does not have wanted outputs ${listed}`);
   }
   return new Map(names.map((name) => [name, outputs.get(name)!]));
-}
-
-function outputPaths(outputs: ReadonlyMap<string, InitialOutput>): RealisedOutputs {
-  return new Map([...outputs].map(([name, { path }]) => [name, path!]));
 }
 
 function isCancellation(error: Error): boolean {

@@ -33,7 +33,7 @@ test('expressions are parsed as stock Nix parses them', async (t) => {
   if (!needsComponent(t, 'nix')) return;
   await using nix = await Nix.create();
   const { makeEvaluator } = await import('./in-process.js');
-  const { showExpr } = await import('@larder/builder/eval/ast');
+  const { showExpr } = await import('@larder/builder/eval/show-expr');
   const { parseSource } = await import('@larder/builder/eval/parser');
   makeEvaluator();
   for (const expression of parsed) {

@@ -8,7 +8,7 @@ import type { Pos } from '../positions.js';
 import { symbolName } from '../symbols.js';
 import { force, type Slot, type Value } from '../values.js';
 import { type Builtin, define } from './define.js';
-import { storePathString } from './files.js';
+import { storePathString } from './sources.js';
 import { parseFullStorePath } from './store-paths.js';
 
 interface ClosureArguments {

@@ -9,7 +9,7 @@ import { noPos, type Pos } from '../positions.js';
 import { intern, sym, symbolName } from '../symbols.js';
 import { force, type Slot, type Value } from '../values.js';
 import { type Builtin, define } from './define.js';
-import { storePathString } from './files.js';
+import { storePathString } from './sources.js';
 
 interface MercurialInput {
   url: string;

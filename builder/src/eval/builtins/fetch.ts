@@ -12,7 +12,7 @@ import { describeType } from '../types.js';
 import { force, isInt, isString, NixPath, type Slot, type Value } from '../values.js';
 import { type Builtin, define } from './define.js';
 import { fixedOutputStorePath } from './derivation-outputs.js';
-import { storePathString } from './files.js';
+import { storePathString } from './sources.js';
 import { storeNameFault } from './store-paths.js';
 import { parseNixHash } from './strings.js';
 

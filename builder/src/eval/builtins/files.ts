@@ -1,35 +1,23 @@
 import { type Attrs, AttrsBuilder } from '../attrs.js';
-import { call1, callFunction } from '../call.js';
-import { baseName, coerceToPath, coerceToString, forceStringWith, makeString } from '../coerce.js';
-import { type Context, ContextCollector, parseContextElement } from '../context.js';
+import { call1 } from '../call.js';
+import { coerceToPath, coerceToString, makeString } from '../coerce.js';
+import { type Context, ContextCollector } from '../context.js';
 import { NixError, traced } from '../errors.js';
-import {
-  forceAttrs,
-  forceBool,
-  forceFunction,
-  forceList,
-  forceStringNoContext,
-  requireAttr,
-} from '../force.js';
-import type { FileType, PathToAdd } from '../host.js';
-import { jsonToValue, valueToJson } from '../json.js';
+import { forceAttrs, forceList, forceStringNoContext, requireAttr } from '../force.js';
+import { valueToJson } from '../json.js';
+import { jsonToValue } from '../json-reader.js';
 import { machine } from '../machine.js';
 import { noPos } from '../positions.js';
 import { realiseContext, realisePath, rewrite } from '../realise.js';
 import { findFile } from '../search-path.js';
 import type { SearchPathEntry } from '../search-path-entry.js';
-import { intern, sym, symbolName } from '../symbols.js';
+import { intern, sym } from '../symbols.js';
 import { force, isString, NixPath, NixString, type Slot, stringText, type Value } from '../values.js';
 import { valueToXml } from '../xml.js';
 import { type Builtin, define } from './define.js';
-import { fixedOutputStorePath, parseStoreDerivation } from './derivation-outputs.js';
-import { isInStore, parseFullStorePath, splitStorePath, storeNameFault } from './store-paths.js';
-import { hashAlgorithm, hashBytes, parseNixHash } from './strings.js';
-
-/** A store path as a string that depends on it. */
-export function storePathString(storePath: string): NixString {
-  return new NixString(`${machine.host.storeDir}/${storePath}`, new Set([storePath]));
-}
+import { parseStoreDerivation } from './derivation-outputs.js';
+import { isInStore, parseFullStorePath, splitStorePath } from './store-paths.js';
+import { hashAlgorithm, hashBytes } from './strings.js';
 
 function doImport(pathSlot: Slot, scope: Slot | undefined): Value {
   const path = realisePath(pathSlot, 'none');
@@ -202,171 +190,6 @@ function findFileIn(list: Slot, slot: Slot): Value {
   return new NixPath(findFile(entries, path));
 }
 
-function toFile(nameSlot: Slot, slot: Slot): Value {
-  const name = forceStringNoContext(
-    nameSlot,
-    noPos,
-    'while evaluating the first argument passed to builtins.toFile',
-  );
-  const collector = new ContextCollector();
-  const contents = forceStringWith(
-    slot,
-    collector,
-    'while evaluating the second argument passed to builtins.toFile',
-  );
-  const references: string[] = [];
-  for (const text of collector.sorted()) {
-    const element = parseContextElement(text);
-    if (element.kind === 'opaque') references.push(element.path);
-    else {
-      throw new NixError(
-        'eval',
-        `files created by builtins.toFile may not reference derivations, but ${name} references ${text}`,
-      );
-    }
-  }
-  const fault = storeNameFault(name);
-  if (fault !== undefined) throw new NixError('eval', fault);
-  return storePathString(machine.host.addText(name, contents, references, machine.settings.readOnly));
-}
-
-/** A filter function of the language as the store asks it. */
-function makeFilter(callee: Slot | undefined): PathToAdd['filter'] {
-  if (callee === undefined) return undefined;
-  return (path: string, type: FileType): boolean =>
-    forceBool(
-      callFunction(force(callee), [path, type], noPos),
-      noPos,
-      'while evaluating the return value of the path filter function',
-    );
-}
-
-interface AddPathRequest {
-  readonly path: string;
-  readonly name: string;
-  readonly filter: Slot | undefined;
-  readonly method: 'flat' | 'recursive';
-  readonly sha256: string | undefined;
-  readonly context: Context | undefined;
-}
-
-function addPath(request: AddPathRequest): Value {
-  const { host, settings } = machine;
-  try {
-    let { path } = request;
-    let references: readonly string[] = [];
-    if (isInStore(path) && request.context !== undefined) {
-      path = rewrite(path, realiseContext(request.context));
-      const inside = splitStorePath(path);
-      if (inside !== undefined && host.isValidPath(inside.storePath)) {
-        references = host.queryReferences(inside.storePath);
-      }
-    }
-    const expected =
-      request.sha256 === undefined
-        ? undefined
-        : fixedOutputStorePath(request.name, request.method, parseNixHash(request.sha256, 'sha256'));
-    if (expected !== undefined && host.isValidPath(expected)) return storePathString(expected);
-    const added = host.addPath({
-      path: host.resolveSymlinks(path),
-      name: request.name,
-      method: request.method,
-      filter: makeFilter(request.filter),
-      references,
-      dryRun: settings.readOnly,
-    });
-    if (expected !== undefined && expected !== added) {
-      throw new NixError('eval', `store path mismatch in (possibly filtered) path added from '${path}'`);
-    }
-    return storePathString(added);
-  } catch (error) {
-    throw traced(error, noPos, `while adding path '${request.path}'`);
-  }
-}
-
-function filterSource(filter: Slot, slot: Slot): Value {
-  const collector = new ContextCollector();
-  const path = coerceToPath(
-    slot,
-    collector,
-    "while evaluating the second argument (the path to filter) passed to 'builtins.filterSource'",
-  );
-  forceFunction(filter, noPos, 'while evaluating the first argument passed to builtins.filterSource');
-  return addPath({
-    path,
-    name: baseName(path),
-    filter,
-    method: 'recursive',
-    sha256: undefined,
-    context: collector.context,
-  });
-}
-
-function pathBuiltin(slot: Slot): Value {
-  const attrs: Attrs = forceAttrs(slot, noPos, "while evaluating the argument passed to 'builtins.path'");
-  const collector = new ContextCollector();
-  let path: string | undefined;
-  let name = '';
-  let filter: Slot | undefined;
-  let method: 'flat' | 'recursive' = 'recursive';
-  let sha256: string | undefined;
-  attrs.shape.ids.forEach((id, i) => {
-    const value = attrs.values[i]!;
-    const pos = attrs.shape.position(i);
-    const attribute = symbolName(id);
-    const context = `while evaluating the \`${attribute}\` attribute passed to builtins.path`;
-    switch (attribute) {
-      case 'path':
-        path = coerceToPath(
-          value,
-          collector,
-          "while evaluating the 'path' attribute passed to 'builtins.path'",
-          pos,
-        );
-        break;
-      case 'name':
-        name = forceStringNoContext(value, pos, context);
-        break;
-      case 'filter':
-        forceFunction(value, pos, 'while evaluating the `filter` parameter passed to builtins.path');
-        filter = value;
-        break;
-      case 'recursive':
-        method = forceBool(value, pos, context) ? 'recursive' : 'flat';
-        break;
-      case 'sha256':
-        sha256 = forceStringNoContext(value, pos, context);
-        break;
-      default:
-        throw new NixError('eval', `unsupported argument '${attribute}' to 'builtins.path'`, pos);
-    }
-  });
-  if (path === undefined) {
-    throw new NixError('eval', "missing required 'path' attribute in the first argument to 'builtins.path'");
-  }
-  const { context } = collector;
-  return addPath({ path, name: name === '' ? baseName(path) : name, filter, method, sha256, context });
-}
-
-function storePathOf(slot: Slot): Value {
-  const { host, settings } = machine;
-  if (settings.pureEval) {
-    throw new NixError('eval', "'builtins.storePath' is not allowed in pure evaluation mode");
-  }
-  const collector = new ContextCollector();
-  let path = coerceToPath(
-    slot,
-    collector,
-    "while evaluating the first argument passed to 'builtins.storePath'",
-  );
-  if (parseFullStorePath(path) === undefined) path = host.resolveSymlinks(path);
-  const inside = splitStorePath(path);
-  if (inside === undefined) throw new NixError('eval', `path '${path}' is not in the Nix store`);
-  if (!settings.readOnly) host.ensurePath(inside.storePath);
-  collector.add(inside.storePath);
-  return makeString(path, collector);
-}
-
 function fromJson(slot: Slot): Value {
   const text = forceStringNoContext(
     slot,
@@ -407,14 +230,13 @@ function getEnv(slot: Slot): Value {
   return settings.restrictEval || settings.pureEval ? '' : (host.environment(name) ?? '');
 }
 
-/** Builtins on files, paths and what is written to the store. */
+/** Builtins on files and paths, and on what is written in files. */
 export function fileBuiltins(): Builtin[] {
   return [
     define('import', 1, (path) => doImport(path!, undefined)),
     define('scopedImport', 2, (scope, path) => doImport(path!, scope)),
     define('__getEnv', 1, (slot) => getEnv(slot!)),
     define('__toPath', 1, (slot) => toPath(slot!)),
-    define('__storePath', 1, (slot) => storePathOf(slot!)),
     define('__pathExists', 1, (slot) => pathExists(slot!)),
     define('baseNameOf', 1, (slot) => baseNameOf(slot!)),
     define('dirOf', 1, (slot) => dirOf(slot!)),
@@ -423,9 +245,6 @@ export function fileBuiltins(): Builtin[] {
     define('__readFileType', 1, (slot) => readFileType(slot!)),
     define('__hashFile', 2, (algorithm, slot) => hashFile(algorithm!, slot!)),
     define('__findFile', 2, (list, slot) => findFileIn(list!, slot!)),
-    define('__toFile', 2, (name, slot) => toFile(name!, slot!)),
-    define('__filterSource', 2, (filter, slot) => filterSource(filter!, slot!)),
-    define('__path', 1, (slot) => pathBuiltin(slot!)),
     define('__toJSON', 1, (slot) => toJson(slot!)),
     define('__fromJSON', 1, (slot) => fromJson(slot!)),
     define('__toXML', 1, (slot) => toXml(slot!)),

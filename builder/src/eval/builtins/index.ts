@@ -11,6 +11,7 @@ import { listBuiltins } from './lists.js';
 import { numberBuiltins } from './numbers.js';
 import { outputOfBuiltins } from './output-of.js';
 import { setBuiltins } from './sets.js';
+import { sourceBuiltins } from './sources.js';
 import { stringBuiltins } from './strings.js';
 import { tomlBuiltins } from './toml.js';
 import { typeBuiltins } from './types.js';
@@ -26,6 +27,7 @@ export function allBuiltins(): Builtin[] {
     ...stringBuiltins(),
     ...contextBuiltins(),
     ...fileBuiltins(),
+    ...sourceBuiltins(),
     ...derivationBuiltins(),
     ...tomlBuiltins(),
     ...fetchBuiltins(),
