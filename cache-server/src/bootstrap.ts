@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_STORE_DIR, StoreDir } from '@larder/signing/store-path';
 import { generateToken, registerToken } from './auth/token.js';
+import { queryTokens } from './database/tables/tokens.js';
 import { ServerError } from './errors.js';
 import { writePrivateFile } from './private-file.js';
 import { reindex } from './reindex.js';
@@ -43,13 +44,15 @@ export async function bootstrap(foundation: Foundation): Promise<Bootstrapped> {
   }
   const given = config.admin_token_file;
   const tokenFile = given ?? join(config.data, 'admin-token');
-  const token = await adminToken(foundation, tokenFile, { create: isFirst && given === undefined });
+  // Caches may have been migrated into a server that was never started.
+  const isNew = isFirst || (await queryTokens(foundation.database.read)).length === 0;
+  const token = await adminToken(foundation, tokenFile, { create: isNew && given === undefined });
   return { caches: made, ...token };
 }
 
 /**
- * The token file is honoured as long as it is there, also by a database that is new. Without the file, one is made only with
- * the first cache: a second replica has no need of one of its own.
+ * The token file is honoured as long as it is there, also by a database that is new. Without the file, one is made only where
+ * there is no token yet: a second replica has no need of one of its own.
  */
 async function adminToken(
   { config, database, logger }: Foundation,

@@ -20,28 +20,25 @@ import { ServerError } from './errors.js';
 import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
+import { assembleIntake, openNarReader } from './intake.js';
 import { Leases, leaseTimes } from './leases/leases.js';
-import { NarReader } from './nars/nar-reader.js';
-import { NarStore } from './nars/nar-store.js';
+import type { NarReader } from './nars/nar-reader.js';
 import { Metrics } from './observe/metrics.js';
 import { observeStorage } from './observe/observed-storage.js';
 import { type Observer, observers } from './observe/observer.js';
 import { openTraces, type Traces } from './observe/traces.js';
 import { Pins } from './pins/pins.js';
 import { isSupervised } from './processes/supervised.js';
-import { Publisher } from './publish/publisher.js';
 import { Realisations } from './publish/realisations.js';
 import { Resigner } from './publish/resigner.js';
 import { SideFiles } from './publish/side-files.js';
 import { StockPublisher } from './publish/stock-publisher.js';
-import { NarInfoCache } from './read/narinfo-cache.js';
 import { PathUse } from './read/path-use.js';
 import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
 import { UpstreamClient } from './upstream/upstream-client.js';
-import { Upstreams } from './upstream/upstreams.js';
 import { UsageRecorder } from './usage/usage-recorder.js';
 import { Sessions } from './web/sessions.js';
 
@@ -137,11 +134,7 @@ async function serve(
 ): Promise<RunningServer> {
   const { config, logger } = foundation;
   if (metrics !== undefined && isSupervised()) metrics.share();
-  const reader = new NarReader({
-    level: config.uploads.compression_level,
-    maxSize: config.limits.nar,
-    ...(config.uploads.workers === undefined ? {} : { workers: config.uploads.workers }),
-  });
+  const reader = openNarReader(config);
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
   const leases = new Leases(foundation.database, leaseTimes(config.uploads.lease));
@@ -219,30 +212,14 @@ function assemble(
 ): Services {
   const { reader, tokenUse, leases, client, maker, usage, metrics, traces, isStopping } = parts;
   const { config, logger, storage, database, caches, seal } = foundation;
-  const nars = new NarStore({
-    database,
-    storage,
+  const { nars, narInfos, publisher, upstreams } = assembleIntake(foundation, {
     reader,
     leases,
-    keepUnused: config.uploads.pending,
+    client,
     onReceived: (cache, nar) => metrics?.narReceived(cache.name, nar),
   });
   const oidc = new Oidc(issuersOf(config));
-  const narInfos = new NarInfoCache({ database });
-  const verifyReferences = config.uploads.verify_references;
   const { grace, nar_lease: narLease } = config.collection;
-  const publisher: Publisher = new Publisher({
-    database,
-    storage,
-    nars,
-    narInfos,
-    leases,
-    verifyReferences,
-    grace,
-    hasUpstream: (cache, path) => upstreams.has(cache, path),
-  });
-  const { negative } = config.upstreams;
-  const upstreams = new Upstreams({ database, nars, publisher, client, logger, negative });
   const pins = new Pins({ database, storage });
   const withdrawal = new Withdrawal({ database, storage, leases, narInfos, logger, narLease });
   return {

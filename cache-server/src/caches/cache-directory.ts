@@ -1,5 +1,3 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { formatCacheInfo } from '@larder/signing/cache-info';
 import { PublicKey, SecretKey } from '@larder/signing/key';
 import { StoreDir } from '@larder/signing/store-path';
@@ -20,12 +18,12 @@ import {
   updateSigningKey,
 } from '../database/tables/signing-keys.js';
 import { ServerError } from '../errors.js';
-import { writePrivateFile } from '../private-file.js';
 import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 import { type Cache, checkCacheName } from './cache.js';
 import { type CacheOptions, parseCacheOptions } from './cache-options.js';
 import { formatCacheSettings } from './cache-settings.js';
+import { KeyFiles } from './key-files.js';
 import type { KeySeal } from './key-seal.js';
 
 export interface NewCache {
@@ -33,6 +31,8 @@ export interface NewCache {
   readonly public: boolean;
   readonly priority?: number;
   readonly storeDir: StoreDir;
+  /** What it signs with, of a cache that another server had; without them it gets a key of its own. */
+  readonly keys?: readonly SecretKey[];
   /** Keys whose secret half is lost, but which published paths are signed with. */
   readonly retiredKeys?: readonly PublicKey[];
   readonly options?: CacheOptions | undefined;
@@ -44,10 +44,7 @@ export interface CacheDirectoryOptions {
   readonly database: Database;
   readonly storage: ObjectStorage;
   readonly seal: KeySeal;
-  /**
-   * A directory with a copy of every secret key, `<cache>/<key name>`, mode 0600: without the database (and the bucket
-   * holds no secrets) nothing could go on signing in the same name.
-   */
+  /** For `KeyFiles`: without the database (and the bucket holds no secrets) nothing could go on signing in the same name. */
   readonly keyDirectory: string;
 }
 
@@ -62,7 +59,7 @@ export class CacheDirectory {
   readonly #database: Database;
   readonly #storage: ObjectStorage;
   readonly #seal: KeySeal;
-  readonly #keyDirectory: string;
+  readonly #keyFiles: KeyFiles;
   readonly #known = new Map<string, { readonly cache: Cache; readonly until: number }>();
   #public: { readonly names: Promise<ReadonlySet<string>>; readonly until: number } | undefined;
 
@@ -70,7 +67,7 @@ export class CacheDirectory {
     this.#database = options.database;
     this.#storage = options.storage;
     this.#seal = options.seal;
-    this.#keyDirectory = options.keyDirectory;
+    this.#keyFiles = new KeyFiles(options.keyDirectory);
   }
 
   /**
@@ -114,18 +111,14 @@ export class CacheDirectory {
   }
 
   /**
-   * Makes a cache with a signing key: the one a lost database left in the key directory, or else a new one called
-   * `<cache>-1`. The bucket gets its files last, so that a crash before leaves nothing but a row, which `restore` completes.
+   * Makes a cache with a signing key: those given, or the one a lost database left in the key directory, or else a new one
+   * called `<cache>-1`. The bucket gets its files last, so that a crash before leaves nothing but a row, which `restore` completes.
    * @throws `cache-exists`, `cache-name-malformed`
    */
   async create(options: NewCache): Promise<Cache> {
     const name = checkCacheName(options.name);
-    const escrowed = await this.#escrowedKeys(name);
-    const { retiredKeys = [], foreignKeyNames = [] } = options;
-    const taken = [...retiredKeys.map((key) => key.name), ...foreignKeyNames];
-    const keys = escrowed.length > 0 ? escrowed : [SecretKey.generate(freeKeyName(name, taken))];
-    for (const key of keys)
-      await writePrivateFile(join(this.#keyDirectory, name, key.name), `${key.format()}\n`);
+    const keys = await this.#keysOf(options);
+    for (const key of keys) await this.#keyFiles.write(name, key);
     const now = Date.now();
     const row = await this.#database.write.transaction().execute(async (db) => {
       const inserted = await insertCache(db, {
@@ -182,22 +175,15 @@ export class CacheDirectory {
    * @throws `key-exists`, `key-malformed`
    */
   async addKey(cache: Cache, name?: string): Promise<Cache> {
-    const taken = cache.publicKeys;
-    const key = SecretKey.generate(
-      name ??
-        freeKeyName(
-          cache.name,
-          taken.map((each) => each.name),
-        ),
-    );
-    if (/[/\0]/.test(key.name) || key.name.startsWith('.'))
-      throw new ServerError(
-        'request-malformed',
-        `'${key.name}' cannot name a key: it is the name of a file, too`,
-      );
-    if (taken.some((each) => each.name === key.name))
+    const taken = cache.publicKeys.map((each) => each.name);
+    return this.importKey(cache, SecretKey.generate(name ?? freeKeyName(cache.name, taken)));
+  }
+
+  /** Takes a signing key that was made elsewhere, likewise. @throws `key-exists` */
+  async importKey(cache: Cache, key: SecretKey): Promise<Cache> {
+    if (cache.publicKeys.some((each) => each.name === key.name))
       throw new ServerError('key-exists', `the cache has a key '${key.name}' already`);
-    await writePrivateFile(join(this.#keyDirectory, cache.name, key.name), `${key.format()}\n`);
+    await this.#keyFiles.write(cache.name, key);
     await insertSigningKey(this.#database.write, this.#keyRow(cache.id, key));
     return this.#changed(cache.name);
   }
@@ -221,7 +207,7 @@ export class CacheDirectory {
       throw new ServerError('key-in-use', `'${name}' still signs; retire it first`);
     if (!(await deleteSigningKey(this.#database.write, { cacheId: cache.id, name })))
       throw new ServerError('not-found', `the cache has no key '${name}'`);
-    await rm(join(this.#keyDirectory, cache.name, name), { force: true });
+    await this.#keyFiles.delete(cache.name, name);
     return this.#changed(cache.name);
   }
 
@@ -291,12 +277,11 @@ export class CacheDirectory {
     };
   }
 
-  async #escrowedKeys(cache: string): Promise<SecretKey[]> {
-    const directory = join(this.#keyDirectory, cache);
-    const names = await readdir(directory).catch(() => []);
-    return Promise.all(
-      names.sort().map(async (name) => SecretKey.parse(await readFile(join(directory, name), 'utf8'))),
-    );
+  async #keysOf({ name, keys, retiredKeys = [], foreignKeyNames = [] }: NewCache): Promise<readonly SecretKey[]> {
+    if (keys !== undefined && keys.length > 0) return keys;
+    const kept = await this.#keyFiles.read(name);
+    const taken = [...retiredKeys.map((key) => key.name), ...foreignKeyNames];
+    return kept.length > 0 ? kept : [SecretKey.generate(freeKeyName(name, taken))];
   }
 }
 

@@ -3,7 +3,7 @@ import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
 import type { Compression } from '@larder/signing/compression';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
-import { addUsage, queryUsage } from '../database/tables/cache-usage.js';
+import { addUsage } from '../database/tables/cache-usage.js';
 import { insertNarFacts, type NarFactsRow, queryNarFacts } from '../database/tables/nar-facts.js';
 import { queryNarFile, upsertNarFile } from '../database/tables/nar-files.js';
 import { insertNar, type NarRow, narCompression, prolongNar, queryNar } from '../database/tables/nars.js';
@@ -18,6 +18,7 @@ import type { ContentFacts, ContentHashRequest } from './content-facts.js';
 import { unpackHashParts } from './hash-parts.js';
 import { checkClaims, exceedsClaim } from './nar-claims.js';
 import type { IngestedNar, NarReader, NarReading, StoredForm } from './nar-reader.js';
+import { checkQuota } from './quota.js';
 
 const compress = promisify(brotliCompress);
 const decompress = promisify(brotliDecompress);
@@ -132,7 +133,7 @@ export class NarStore {
     { upload, lease }: { readonly upload: NarUpload; readonly lease?: Lease },
   ): Promise<NarRow> {
     const { compression, signal, narHash, narSize } = upload;
-    await this.#checkQuota(cache, 0);
+    await checkQuota(this.#database, cache, 0);
     const running = this.#reader.ingest(source, {
       compression,
       ...(narSize === undefined ? {} : { narSize }),
@@ -163,7 +164,7 @@ export class NarStore {
     const hash = bareHash(nar.narHash);
     const known = await queryNar(this.#database.write, cache.id, hash);
     if (known === undefined) {
-      await this.#checkQuota(cache, staged.size);
+      await checkQuota(this.#database, cache, staged.size);
       await staged.publish(objectKeys.nar(cache.name, hash));
     }
     const expiresAt = Date.now() + this.#keepUnused;
@@ -210,20 +211,6 @@ export class NarStore {
         await addUsage(db, cache_id, { nars: 1, nar_bytes: row.file_size, unpacked_bytes: row.nar_size });
       else await prolongNar(db, cache_id, { narHash, expiresAt });
     });
-  }
-
-  /** @throws `quota-exceeded` */
-  async #checkQuota(cache: Cache, added: number): Promise<void> {
-    const { quota } = cache.options;
-    if (quota === undefined) return;
-    const { nar_bytes: held } = await queryUsage(this.#database.write, cache.id);
-    if (held + added <= quota && held < quota) return;
-    throw new ServerError(
-      'quota-exceeded',
-      `the cache '${cache.name}' may hold ${quota} bytes of NARs and holds ${held}` +
-        `${added === 0 ? '' : `; this one has ${added}`}: raise its quota, or let its retention keep less`,
-      { fields: { quota, held, added } },
-    );
   }
 
   /** What can be asked of a stored NAR. */
@@ -306,7 +293,8 @@ function isHashName(fileName: string): boolean {
   return /^[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.|$)/.test(fileName);
 }
 
-async function packFacts(nar: NarRow, reading: NarReading): Promise<NarFactsRow> {
+/** What of a NAR is remembered until paths with it are published. */
+export async function packFacts(nar: NarRow, reading: NarReading): Promise<NarFactsRow> {
   const { listing, hashParts } = reading;
   return {
     cache_id: nar.cache_id,

@@ -41,6 +41,23 @@ export async function queryNar(
     .executeTakeFirst();
 }
 
+/** The NAR in any one of these caches that keeps it in our own form. */
+export async function queryNarAmong(
+  db: Kysely<Schema>,
+  cacheIds: readonly number[],
+  narHash: string,
+): Promise<NarRow | undefined> {
+  if (cacheIds.length === 0) return undefined;
+  return db
+    .selectFrom('nars')
+    .selectAll()
+    .where('cache_id', 'in', cacheIds)
+    .where('nar_hash', '=', narHash)
+    .where('file', 'is', null)
+    .limit(1)
+    .executeTakeFirst();
+}
+
 /** Those of `narHashes` that are stored, by hash. */
 export async function queryNars(
   db: Kysely<Schema>,
