@@ -277,7 +277,12 @@ export class CacheDirectory {
     };
   }
 
-  async #keysOf({ name, keys, retiredKeys = [], foreignKeyNames = [] }: NewCache): Promise<readonly SecretKey[]> {
+  async #keysOf({
+    name,
+    keys,
+    retiredKeys = [],
+    foreignKeyNames = [],
+  }: NewCache): Promise<readonly SecretKey[]> {
     if (keys !== undefined && keys.length > 0) return keys;
     const kept = await this.#keyFiles.read(name);
     const taken = [...retiredKeys.map((key) => key.name), ...foreignKeyNames];

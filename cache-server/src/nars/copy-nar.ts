@@ -73,7 +73,11 @@ async function survey(
 async function store(
   { database, storage, keepUnused }: CopyNarOptions,
   cache: Cache,
-  { found, reading, lease }: { readonly found: FoundNar; readonly reading: NarReading; readonly lease: Lease },
+  {
+    found,
+    reading,
+    lease,
+  }: { readonly found: FoundNar; readonly reading: NarReading; readonly lease: Lease },
 ): Promise<boolean> {
   await using stored = await storage.get(found.key);
   if (stored === undefined) return false;

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { createCopyStorageCommand } from './admin-copy.js';
 import { createFsckCommand } from './admin-fsck.js';
 import { createExportCommand, createImportCommand } from './admin-metadata.js';
+import { createMigrateCommand } from './admin-migrate.js';
 import { addPlaceOptions, readServerConfig, type ServerPlace, withFoundation } from './admin-place.js';
 import { createVerb } from './command.js';
 
@@ -52,6 +53,7 @@ export function createCommand(): Command {
   admin.addCommand(createExportCommand());
   admin.addCommand(createImportCommand());
   admin.addCommand(createCopyStorageCommand());
+  admin.addCommand(createMigrateCommand());
   return admin;
 }
 

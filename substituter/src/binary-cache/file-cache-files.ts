@@ -1,5 +1,5 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { access, mkdir, open, opendir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { LarderError } from '@larder/signing/errors';
@@ -49,6 +49,14 @@ export class FileCacheFiles implements CacheFiles {
       return true;
     } catch {
       return false;
+    }
+  }
+
+  async *list(): AsyncGenerator<string, void, undefined> {
+    try {
+      for await (const entry of await opendir(this.#directory)) if (entry.isFile()) yield entry.name;
+    } catch (error) {
+      throw this.#failure('read', 'the directory', error);
     }
   }
 

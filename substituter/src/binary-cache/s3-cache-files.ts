@@ -6,6 +6,7 @@ import {
   HeadObjectCommand,
   PutObjectCommand,
   type PutObjectCommandInput,
+  paginateListObjectsV2,
   S3Client,
   type S3ClientConfig,
   S3ServiceException,
@@ -93,6 +94,19 @@ export class S3CacheFiles implements CacheFiles {
     } catch (error) {
       if (isAbsence(error)) return false;
       throw this.#failure('read', name, error);
+    }
+  }
+
+  async *list(): AsyncGenerator<string, void, undefined> {
+    const pages = paginateListObjectsV2(
+      { client: this.#client },
+      { Bucket: this.#bucket, Prefix: this.#prefix, Delimiter: '/' },
+    );
+    try {
+      for await (const page of pages)
+        for (const { Key = '' } of page.Contents ?? []) yield Key.slice(this.#prefix.length);
+    } catch (error) {
+      throw this.#failure('read', 'the list of files', error);
     }
   }
 
