@@ -1,6 +1,6 @@
+import { parseAge, removeOldGenerations } from '../../profile/old-generations.js';
 import { parseArguments } from './arguments.js';
-import { print } from './messages.js';
-import { deleteOldGenerations } from './old-generations.js';
+import { print, usageError } from './messages.js';
 import { ToolSession } from './session.js';
 import { parseCount } from './store-flags.js';
 import { collectAll } from './store-gc.js';
@@ -40,7 +40,24 @@ export async function run(argv: readonly string[], context: ToolContext): Promis
     return 0;
   }
   await using session = new ToolSession(common, context.environment);
-  if (old !== undefined) await deleteOldGenerations(session, { ...old, dryRun });
+  if (old !== undefined) {
+    await removeOldGenerations({
+      stateDir: session.layout.stateDir,
+      ...(old.olderThan === undefined ? {} : { before: parsePeriod(old.olderThan) }),
+      dryRun,
+      onProfile: (path) => session.say(`removing old generations of profile ${path}`),
+      onRemove: (_, number) =>
+        session.say(`${dryRun ? 'would remove' : 'removing'} profile version ${number}`),
+    });
+  }
   if (!dryRun) await collectAll(session, maxFreed);
   return 0;
+}
+
+function parsePeriod(text: string): Date {
+  try {
+    return parseAge(text);
+  } catch {
+    throw usageError(`invalid number of days specifier '${text}', expected something like '14d'`);
+  }
 }
