@@ -1,10 +1,18 @@
-import { execFileSync } from 'node:child_process';
-import { renameSync, writeFileSync, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 import { fromByteText, toByteText } from './eval/byte-text.js';
 import { NixError } from './eval/errors.js';
-import type { FetchedTree, FetchInput, FileType, Host, OutputToRealise, PathToAdd } from './eval/host.js';
+import type {
+  FetchedTree,
+  FetchInput,
+  FileType,
+  Host,
+  LockFileToWrite,
+  OutputToRealise,
+  PathToAdd,
+} from './eval/host.js';
 import type { EvalStore } from './eval-store.js';
 import type { FileAccess } from './file-access.js';
+import { writeLockFile } from './lock-file-writing.js';
 import { formatLogMessage, LOG_LEVEL } from './nix-log.js';
 import { ReadRecorder } from './read-recorder.js';
 
@@ -230,23 +238,8 @@ export class LocalHost implements Host {
     this.log(`warning: Git tree '${tree}' is dirty`);
   }
 
-  writeFlakeLock(
-    { directory, repository }: { readonly directory: string; readonly repository: string | undefined },
-    contents: string,
-    changes: string | undefined,
-  ): void {
-    const file = `${directory}/flake.lock`;
-    const verb = changes === undefined ? 'creating' : 'updating';
-    const more = changes === undefined || changes === '' ? '' : `:${changes}`;
+  writeFlakeLock(lock: LockFileToWrite): void {
     // Told, and not noted: who is given this result again has the lock file already.
-    writeMessage(`warning: ${verb} lock file '${file}'${more}`, this.surroundings.structuredLog);
-    const path = Buffer.from(file, 'latin1');
-    const temporary = Buffer.from(`${file}.larder-${process.pid}`, 'latin1');
-    writeFileSync(temporary, Buffer.from(contents, 'latin1'));
-    renameSync(temporary, path);
-    // What git does not track is no part of the flake.
-    if (repository === undefined) return;
-    const add = ['add', '--force', '--intent-to-add', '--', fromByteText(file)];
-    execFileSync('git', ['-C', fromByteText(repository), ...add]);
+    writeLockFile(lock, (message) => writeMessage(message, this.surroundings.structuredLog));
   }
 }

@@ -20,6 +20,9 @@ export function cacheFileOf(cacheDir: string, request: EvaluationRequest): strin
 /** Whether the result of a request may be kept and given again. */
 export function isCacheable(request: EvaluationRequest): boolean {
   if (request.addRoot !== undefined || request.goal.kind === 'repl') return false;
+  // Asks what is there now, also where nobody can tell by a file.
+  const { recreate = false, updates = [] } = request.settings.flakeLock ?? {};
+  if (recreate || updates.length > 0) return false;
   return request.sources.every((source) => source.kind !== 'stdin');
 }
 

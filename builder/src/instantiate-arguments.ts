@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { LarderError } from '@larder/signing/errors';
-import type { FlakeLockMode } from './eval/machine.js';
+import type { FlakeLocking, FlakeLockMode } from './eval/flake-locking.js';
 import { parseNixPath, parseSearchPathEntry, type SearchPathEntry } from './eval/search-path-entry.js';
 import type {
   AutoArgument,
@@ -69,7 +69,7 @@ class ArgumentReader {
   read(): void {
     while (this.at < this.args.length) {
       const arg = this.args[this.at++]!;
-      if (!this.readMode(arg) && !this.readCommon(arg) && !this.readSetting(arg)) {
+      if (!this.readMode(arg) && !this.readCommon(arg) && !this.readLocking(arg) && !this.readSetting(arg)) {
         if (arg.startsWith('-') && arg !== '-') {
           throw new LarderError('usage', `unrecognised option '${arg}'`);
         }
@@ -154,9 +154,6 @@ class ArgumentReader {
       case '-I':
         this.includes.push(parseSearchPathEntry(this.next(arg)));
         return true;
-      case '--lock-flake':
-        this.settings.flakeLock = parseLockMode(this.next(arg));
-        return true;
       case '--impure':
         this.settings.pureEval = false;
         return true;
@@ -188,6 +185,34 @@ class ArgumentReader {
     } else if (isSetting(name)) applySetting(this.settings, name, this.next(arg));
     else return false;
     return true;
+  }
+
+  /** Those of `nix build` for the lock file of a flake. Without `--lock-flake` it is not written. */
+  private readLocking(arg: string): boolean {
+    switch (arg) {
+      case '--lock-flake':
+        this.lockFlake({ mode: parseLockMode(this.next(arg)) });
+        return true;
+      case '--recreate-lock-file':
+        this.lockFlake({ recreate: true });
+        return true;
+      case '--update-input':
+        this.lockFlake({ updates: [...(this.settings.flakeLock?.updates ?? []), this.next(arg)] });
+        return true;
+      case '--override-input': {
+        const override = [this.next(arg), this.next(arg)] as const;
+        this.lockFlake({ overrides: [...(this.settings.flakeLock?.overrides ?? []), override] });
+        return true;
+      }
+      case '--commit-lock-file':
+        this.lockFlake({ commit: true });
+        return true;
+    }
+    return false;
+  }
+
+  private lockFlake(locking: Partial<FlakeLocking>): void {
+    this.settings.flakeLock = { mode: 'keep', ...this.settings.flakeLock, ...locking };
   }
 
   goal(): EvaluationGoal {

@@ -1,4 +1,4 @@
-import type { FlakeLockMode } from './eval/machine.js';
+import type { FlakeLocking } from './eval/flake-locking.js';
 import type { SearchPathEntry } from './eval/search-path-entry.js';
 
 /** An expression to evaluate, by where it is. */
@@ -31,7 +31,9 @@ export interface LanguageSettings {
   readonly accessTokens: Readonly<Record<string, string>>;
   readonly experimentalFeatures: readonly string[];
   /** What becomes of the lock file of the flake that is evaluated; without it, nothing does. */
-  readonly flakeLock?: FlakeLockMode;
+  readonly flakeLock?: FlakeLocking;
+  /** The first line of a commit that writes it; without, or if empty, Nix's. */
+  readonly commitLockFileSummary?: string;
   readonly lintUrlLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintShortPathLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintAbsolutePathLiterals: 'ignore' | 'warn' | 'fatal';

@@ -106,6 +106,7 @@ const withValue: readonly string[] = [
   'system',
   'eval-system',
   'experimental-features',
+  'commit-lockfile-summary',
 ];
 
 /** Whether a setting is one this program knows. */
@@ -163,6 +164,9 @@ export function applySetting(settings: MutableSettings, name: string, value: str
       return;
     case 'extra-access-tokens':
       settings.accessTokens = { ...settings.accessTokens, ...parseAccessTokens(value) };
+      return;
+    case 'commit-lockfile-summary':
+      settings.commitLockFileSummary = value;
       return;
     case 'system':
     case 'eval-system':

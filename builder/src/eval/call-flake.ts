@@ -1,22 +1,18 @@
 import { type Attrs, AttrsBuilder, updateAttrs } from './attrs.js';
 import { treeToValue } from './builtins/fetch.js';
-import { fromByteText, toByteText } from './byte-text.js';
+import { toByteText } from './byte-text.js';
 import { call1, delayed } from './call.js';
 import { NixError } from './errors.js';
 import { importFlake, lockFlake } from './flake-lock.js';
-import {
-  describeChanges,
-  findUnlocked,
-  formatLockFile,
-  type LockFile,
-  type LockNode,
-  readLockFile,
-} from './flake-lock-file.js';
-import { type FlakeRef, fetchInputOf, formatFlakeRef } from './flake-ref.js';
+import type { LockFile, LockNode } from './flake-lock-file.js';
+import { LockChanges } from './flake-locking.js';
+import { type FlakeRef, fetchInputOf } from './flake-ref.js';
 import { forceAttrs, forceFunction } from './force.js';
-import { type FlakeLockMode, machine } from './machine.js';
+import { fetchFlake } from './local-flake.js';
+import { machine } from './machine.js';
 import { canonicalPath } from './parser.js';
 import { noPos } from './positions.js';
+import { settleLock } from './settle-lock.js';
 import { intern, sym } from './symbols.js';
 import { NixString, type Slot, type Value } from './values.js';
 
@@ -166,103 +162,18 @@ class FlakeGraph {
   }
 }
 
-/** The repository a path is in, so that it is fetched as git does; else the path itself. */
-function localRef(ref: FlakeRef): FlakeRef {
-  if (ref['type'] !== 'path') return ref;
-  const { host } = machine;
-  const path = canonicalPath(toByteText(String(ref['path'])), host.workingDirectory());
-  if (path.startsWith(`${host.storeDir}/`)) return { ...ref, path: fromByteText(path) };
-  for (
-    let directory = path;
-    directory !== '/' && directory !== '';
-    directory = directory.slice(0, directory.lastIndexOf('/'))
-  ) {
-    if (host.fileType(`${directory}/.git`) === undefined) continue;
-    const inside = path.slice(directory.length + 1);
-    const { path: _, ...rest } = ref;
-    return {
-      ...rest,
-      type: 'git',
-      url: `file://${fromByteText(directory)}`,
-      ...(inside === '' ? {} : { dir: fromByteText(inside) }),
-    };
-  }
-  return { ...ref, path: fromByteText(path) };
-}
-
-/** A flake, fetched. */
-interface FetchedFlake {
-  readonly ref: FlakeRef;
-  readonly source: Attrs;
-  readonly directory: string;
-}
-
-function fetchFlake(ref: FlakeRef): FetchedFlake {
-  const { host } = machine;
-  const tree = host.fetchTree(fetchInputOf(ref));
-  const source = treeToValue(tree, { emptyRev: false }) as Attrs;
-  const dir = ref['dir'] === undefined ? '' : `/${toByteText(String(ref['dir']))}`;
-  return { ref, source, directory: `${host.storeDir}/${tree.storePath}${dir}` };
-}
-
-/** Where a flake can be written to: a directory, or a git work tree without any revision named. */
-function workPlace(ref: FlakeRef): { directory: string; repository: string | undefined } | undefined {
-  const inside = ref['dir'] === undefined ? '' : `/${String(ref['dir'])}`;
-  if (ref['type'] === 'path' && ref['narHash'] === undefined)
-    return { directory: toByteText(`${String(ref['path'])}${inside}`), repository: undefined };
-  const repository = /^file:\/\/(\/[^?]*)/.exec(String(ref['url']))?.[1];
-  if (ref['type'] !== 'git' || repository === undefined) return undefined;
-  if (ref['rev'] !== undefined || ref['ref'] !== undefined) return undefined;
-  return { directory: toByteText(`${repository}${inside}`), repository: toByteText(repository) };
-}
-
 /**
- * Has a flake's lock file say what was found, as the setting for the outermost flake wants it: written, refused, or left
- * alone with a warning. Gives the flake as it is then.
+ * Fetches a flake and calls it: the set of its outputs, with what is known of its source.
+ *
+ * @param ref absolute, if it is a path
  */
-function settleLock(flake: FetchedFlake, lock: LockFile, mode: FlakeLockMode): FetchedFlake {
-  const { host } = machine;
-  const known = readLockFile(flake.directory);
-  const text = formatLockFile(lock);
-  if (text === formatLockFile(known ?? { nodes: {}, root: 'root' })) return flake;
-  const name = toByteText(formatFlakeRef(flake.ref));
-  if (mode === 'refuse') {
-    throw new NixError(
-      'other',
-      `flake '${name}' requires lock file changes but they're not allowed due to '--no-update-lock-file'`,
-    );
-  }
-  const changes = describeChanges(known, lock);
-  if (mode === 'keep') {
-    host.log(`warning: not writing modified lock file of flake '${name}':${changes}`);
-    return flake;
-  }
-  const unlocked = findUnlocked(lock);
-  if (unlocked !== undefined) {
-    const input = toByteText(formatFlakeRef(unlocked));
-    host.log(
-      `warning: will not write lock file of flake '${name}' because it has an unlocked input ('${input}')`,
-    );
-    return flake;
-  }
-  const place = workPlace(flake.ref);
-  if (place === undefined) {
-    throw new NixError(
-      'other',
-      `cannot write modified lock file of flake '${name}' (use '--no-write-lock-file' to ignore)`,
-    );
-  }
-  host.writeFlakeLock(place, toByteText(text), known === undefined ? undefined : changes);
-  return fetchFlake(flake.ref);
-}
-
-/** Fetches a flake and calls it: the set of its outputs, with what is known of its source. */
 export function getFlake(ref: FlakeRef): Value {
-  const mode = machine.flakeLock;
+  const locking = machine.flakeLock;
   machine.flakeLock = undefined;
-  const found = fetchFlake(ref['type'] === 'path' && ref['narHash'] === undefined ? localRef(ref) : ref);
-  const lock = lockFlake(found.directory, importFlake(found.directory));
-  const { source } = mode === undefined ? found : settleLock(found, lock, mode);
+  const changes = new LockChanges(locking ?? {});
+  const found = fetchFlake(ref);
+  const lock = lockFlake(found.directory, importFlake(found.directory), changes);
+  const { source } = locking === undefined ? found : settleLock(found, lock, locking);
   const root = lock.nodes[lock.root] ?? {};
   const withPlace: LockFile = {
     root: lock.root,

@@ -89,7 +89,7 @@ export function findUnlocked(lock: LockFile): FlakeRef | undefined {
 export function describeChanges(before: LockFile | undefined, after: LockFile): string {
   const [was, is] = [before === undefined ? new Map() : flatten(before), flatten(after)] as const;
   const lines: string[] = [];
-  for (const path of [...new Set([...was.keys(), ...is.keys()])].sort()) {
+  for (const path of [...new Set([...was.keys(), ...is.keys()])].sort(compareInputPaths)) {
     const [old, now] = [was.get(path), is.get(path)];
     if (old === now) continue;
     if (old === undefined) lines.push(`• Added input '${path}':`, `    ${now}`);
@@ -97,6 +97,12 @@ export function describeChanges(before: LockFile | undefined, after: LockFile): 
     else lines.push(`• Updated input '${path}':`, `    ${old}`, `  → ${now}`);
   }
   return lines.map((line) => toByteText(`\n${line}`)).join('');
+}
+
+/** What is inside an input comes right after it. */
+function compareInputPaths(a: string, b: string): number {
+  const [x, y] = [a.replaceAll('/', '\0'), b.replaceAll('/', '\0')];
+  return x < y ? -1 : x > y ? 1 : 0;
 }
 
 function flatten(lock: LockFile): Map<string, string> {
@@ -109,10 +115,16 @@ function flatten(lock: LockFile): Map<string, string> {
         continue;
       }
       const { locked } = lock.nodes[target] ?? {};
-      found.set(here, locked === undefined ? '' : `'${formatFlakeRef(locked)}'`);
+      found.set(here, locked === undefined ? '' : describeLocked(locked));
       visit(target, here);
     }
   };
   visit(lock.root, '');
   return found;
+}
+
+function describeLocked(locked: FlakeRef): string {
+  const { lastModified } = locked;
+  const date = typeof lastModified === 'number' ? new Date(lastModified * 1000) : undefined;
+  return `'${formatFlakeRef(locked)}'${date === undefined ? '' : ` (${date.toISOString().slice(0, 10)})`}`;
 }

@@ -2,6 +2,7 @@ import { Attrs } from './attrs.js';
 import { fromByteText } from './byte-text.js';
 import { NixError } from './errors.js';
 import { isSameRef, type LockFile, type LockNode, readLockFile } from './flake-lock-file.js';
+import type { LockChanges } from './flake-locking.js';
 import { type FlakeRef, fetchInputOf, parseFlakeRef } from './flake-ref.js';
 import { machine } from './machine.js';
 import { intern, symbolName } from './symbols.js';
@@ -116,6 +117,11 @@ const overridesOf = (declaration: DeclaredInput, base: readonly string[]): [stri
 /** Makes or completes a lock file in memory, fetching what it does not have. */
 class Locker {
   readonly nodes: Record<string, LockNode> = {};
+  private readonly changes: LockChanges;
+
+  constructor(changes: LockChanges) {
+    this.changes = changes;
+  }
 
   private unique(name: string): string {
     if (this.nodes[name] === undefined) return name;
@@ -155,28 +161,32 @@ class Locker {
     { declaration, override }: { declaration: DeclaredInput; override: Override | undefined },
     place: Place,
   ): string | readonly string[] {
+    const path = [...place.path, input];
     const replaced = override?.declaration;
-    if (replaced?.follows !== undefined) return [...override!.base, ...replaced.follows];
-    if (replaced?.ref === undefined && declaration.follows !== undefined) {
+    const given = this.changes.overrideOf(path);
+    if (given === undefined && replaced?.follows !== undefined)
+      return [...override!.base, ...replaced.follows];
+    const other = given ?? replaced?.ref;
+    if (other === undefined && declaration.follows !== undefined)
       return [...place.path, ...declaration.follows];
-    }
     const nested: Overrides = new Map([
       ...overridesOf(declaration, place.path),
       ...(override === undefined ? [] : overridesOf(override.declaration, override.base)),
     ]);
-    const declared = declaration.ref ?? parseFlakeRef(input)!;
-    const edge = place.known?.nodes[place.at]?.inputs?.[input];
+    const declared = declaration.ref ?? (declaration.follows === undefined ? parseFlakeRef(input)! : other!);
+    const edge = this.changes.isUpdated(path) ? undefined : place.known?.nodes[place.at]?.inputs?.[input];
     const old = typeof edge === 'string' ? place.known!.nodes[edge] : undefined;
-    const isFlake = replaced?.ref === undefined ? declaration.isFlake : replaced.isFlake;
-    if (old === undefined)
-      return this.fetch(input, replaced?.ref ?? declared, { declared, isFlake, place }, nested);
+    // Whether it is a flake is for those to say who use it, wherever it is taken from.
+    const { isFlake } = declaration;
+    if (old === undefined) return this.fetch(input, other ?? declared, { declared, isFlake, place }, nested);
     const at = { ...place, at: edge as string };
-    if (replaced?.ref !== undefined || !isSameRef(old.original, declared)) {
+    if (other !== undefined || !isSameRef(old.original, declared)) {
       const known = { declared, isFlake, place: at, hasLock: true };
-      return this.fetch(input, replaced?.ref ?? declared, known, nested);
+      return this.fetch(input, other ?? declared, known, nested);
     }
     // What it makes follow something else is of flake.nix, which may say otherwise by now: that is looked at again.
-    if (nested.size === 0 && !Object.values(old.inputs ?? {}).some(Array.isArray))
+    const isKept = nested.size === 0 && !this.changes.isBelow(path);
+    if (isKept && !Object.values(old.inputs ?? {}).some(Array.isArray))
       return this.copyLocked(place.known!, edge as string, place.lockPath);
     return this.fetch(input, old.locked!, { declared, isFlake, place: at, node: old, hasLock: true }, nested);
   }
@@ -193,7 +203,8 @@ class Locker {
         ...(tree.ref === undefined ? {} : { ref: tree.ref }),
         ...(inside === '' ? {} : { dir: ref['dir']! }),
       },
-      original: found.declared,
+      // An override lasts where flakes are concerned: the next run finds what it looks for, and looks no further.
+      original: found.isFlake ? found.declared : ref,
       ...(found.isFlake ? {} : { flake: false }),
     };
     const path = [...found.place.path, input];
@@ -235,11 +246,11 @@ export function importFlake(directory: string): Attrs {
   throw new NixError('eval', `file '${file}' must be an attribute set`);
 }
 
-/** A flake's lock file, completed where it lacks an input or has another one. */
-export function lockFlake(directory: string, flake: Attrs): LockFile {
+/** A flake's lock file, completed where it lacks an input or has another one, and changed as the user wants it. */
+export function lockFlake(directory: string, flake: Attrs, changes: LockChanges): LockFile {
   const known = readLockFile(directory);
   if (machine.settings.pureEval) {
-    if (known !== undefined && isComplete(known, flake)) return known;
+    if (changes.isEmpty && known !== undefined && isComplete(known, flake)) return known;
     if (readInputs(flake.get(intern('inputs')) ?? null).size > 0) {
       throw new NixError(
         'other',
@@ -247,9 +258,11 @@ export function lockFlake(directory: string, flake: Attrs): LockFile {
       );
     }
   }
-  const locker = new Locker();
-  const place: Place = { path: [], known, at: known?.root ?? '', lockPath: [] };
+  const locker = new Locker(changes);
+  const used = changes.recreate ? undefined : known;
+  const place: Place = { path: [], known: used, at: used?.root ?? '', lockPath: [] };
   const root = locker.add('root', { node: {}, flake, place }, new Map());
+  changes.checkUsed();
   return { nodes: locker.nodes, root };
 }
 

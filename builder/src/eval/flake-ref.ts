@@ -54,49 +54,54 @@ export function parseFlakeRef(text: string): FlakeRef | undefined {
   return { type: 'indirect', id: indirect[1]!, ...refOrRev(indirect[2]), ...extra };
 }
 
-function withQuery(base: string, ref: FlakeRef, shown: ReadonlySet<string>): string {
+/** What the query of a reference of a kind shows: not what follows from the rest. */
+const queried: Readonly<Record<string, readonly string[]>> = {
+  git: 'rev ref shallow lfs submodules exportIgnore verifyCommit keytype publicKey publicKeys'.split(' '),
+  hg: ['rev', 'ref'],
+  github: ['narHash', 'host'],
+  gitlab: ['narHash', 'host'],
+  sourcehut: ['narHash', 'host'],
+  tarball: ['narHash'],
+  file: ['narHash'],
+  indirect: [],
+};
+
+function withQuery(base: string, ref: FlakeRef): string {
+  const shown = queried[String(ref['type'])];
   const query = Object.keys(ref)
-    .filter((key) => !shown.has(key))
+    .filter((key) => key === 'dir' || (shown?.includes(key) ?? (key !== 'type' && key !== 'path')))
+    .filter((key) => ref[key] !== false)
     .sort()
     .map((key) => {
-      const value = ref[key]!;
-      const text = typeof value === 'boolean' ? (value ? '1' : '0') : value.toString();
+      const text = ref[key] === true ? '1' : ref[key]!.toString();
       return `${key}=${encodeURIComponent(text).replaceAll('%2F', '/').replaceAll('%3A', ':')}`;
     });
   return query.length === 0 ? base : `${base}?${query.join('&')}`;
 }
 
-/** Writes a flake reference as a URL. */
+/** Writes a flake reference as a URL, as the newest Nix does. */
 export function formatFlakeRef(ref: FlakeRef): string {
   const text = (key: string): string => String(ref[key] ?? '');
-  const tail = (...keys: string[]): string =>
-    keys
-      .filter((key) => ref[key] !== undefined)
-      .map((key) => `/${text(key)}`)
-      .join('');
+  const tail = ['ref', 'rev']
+    .filter((key) => ref[key] !== undefined)
+    .map((key) => `/${text(key)}`)
+    .join('');
   switch (text('type')) {
     case 'github':
     case 'gitlab':
     case 'sourcehut':
-      return withQuery(
-        `${text('type')}:${text('owner')}/${text('repo')}${tail('ref', 'rev')}`,
-        ref,
-        new Set(['type', 'owner', 'repo', 'ref', 'rev']),
-      );
+      return withQuery(`${text('type')}:${text('owner')}/${text('repo')}${tail}`, ref);
     case 'git':
-      return withQuery(`git+${text('url')}`, ref, new Set(['type', 'url']));
+    case 'hg':
+      return withQuery(`${text('url').startsWith('git:') ? '' : `${text('type')}+`}${text('url')}`, ref);
     case 'path':
-      return withQuery(`path:${text('path')}`, ref, new Set(['type', 'path']));
+      return withQuery(`path:${text('path')}`, ref);
     case 'indirect':
-      return withQuery(
-        `flake:${text('id')}${tail('ref', 'rev')}`,
-        ref,
-        new Set(['type', 'id', 'ref', 'rev']),
-      );
+      return withQuery(`flake:${text('id')}${tail}`, ref);
     case 'tarball':
     case 'file': {
       const implied = archiveEnding.test(text('url')) === (text('type') === 'tarball');
-      return withQuery(`${implied ? '' : `${text('type')}+`}${text('url')}`, ref, new Set(['type', 'url']));
+      return withQuery(`${implied ? '' : `${text('type')}+`}${text('url')}`, ref);
     }
     default:
       return text('url');

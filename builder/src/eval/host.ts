@@ -37,6 +37,18 @@ export interface FetchedTree {
 /** A path (bytes), and a text that differs when what is there does. */
 export type SourceStamp = readonly [path: string, stamp: string];
 
+/** The lock file of a flake. Text and paths are bytes. */
+export interface LockFileToWrite {
+  readonly directory: string;
+  /** The git work tree it is in. */
+  readonly repository: string | undefined;
+  readonly text: string;
+  /** What differs, a line or more, each after a line break; undefined where there was none. */
+  readonly changes: string | undefined;
+  /** It is committed if there is one. */
+  readonly commitMessage: string | undefined;
+}
+
 /** Attributes of a fetcher's input: `type`, `url`, `rev` and so on. */
 export type FetchInput = Readonly<Record<string, string | number | boolean>>;
 
@@ -91,13 +103,6 @@ export interface Host {
   };
   /** Fetches a source tree: path, git, tarball, file, github and kin. */
   fetchTree(input: FetchInput): FetchedTree;
-  /**
-   * Writes the lock file of a flake outside the store, in the git work tree `repository` if it is in one, and tells of it:
-   * with the changes, a line or more, or without for a new one.
-   */
-  writeFlakeLock(
-    place: { readonly directory: string; readonly repository: string | undefined },
-    text: string,
-    changes: string | undefined,
-  ): void;
+  /** Writes the lock file of a flake that is outside the store, and tells of it. */
+  writeFlakeLock(lock: LockFileToWrite): void;
 }

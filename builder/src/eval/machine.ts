@@ -1,4 +1,5 @@
 import type { Attrs } from './attrs.js';
+import type { FlakeLocking } from './flake-locking.js';
 import type { Host } from './host.js';
 import type { Slot, Value } from './values.js';
 
@@ -15,14 +16,12 @@ export interface EvalSettings {
   readonly abortOnWarn: boolean;
   readonly currentSystem: string;
   readonly experimentalFeatures: ReadonlySet<string>;
-  readonly flakeLock?: FlakeLockMode;
+  readonly flakeLock?: FlakeLocking;
+  readonly commitLockFileSummary?: string;
   readonly lintUrlLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintShortPathLiterals: 'ignore' | 'warn' | 'fatal';
   readonly lintAbsolutePathLiterals: 'ignore' | 'warn' | 'fatal';
 }
-
-/** What becomes of a lock file that lacks something: it is written, left alone with a warning, or the reason to fail. */
-export type FlakeLockMode = 'write' | 'keep' | 'refuse';
 
 /** What builtins that evaluate files need of the evaluator. */
 export interface Importer {
@@ -45,7 +44,7 @@ export const machine: {
   maxDepth: number;
   showTrace: boolean;
   /** For the outermost flake; unset once that is found. */
-  flakeLock: FlakeLockMode | undefined;
+  flakeLock: FlakeLocking | undefined;
   settings: EvalSettings;
   host: Host;
   importer: Importer;

@@ -10,7 +10,9 @@ export function createCommand(): Command {
     summary:
       'Evaluate Nix expressions and write their derivations to the store, or print their values. ' +
       'Takes the options of nix-instantiate: -E, -A, --arg, --argstr, -I, --eval, --strict, --json, --xml, --raw, ' +
-      '--parse, --find-file, --read-write-mode, --add-root, --show-trace, --option NAME VALUE.',
+      '--parse, --find-file, --read-write-mode, --add-root, --show-trace, --option NAME VALUE; and for the lock file of the ' +
+      'flake that builtins.getFlake gives: --lock-flake write|keep|refuse, --recreate-lock-file, --update-input INPUT, ' +
+      '--override-input INPUT REFERENCE, --commit-lock-file.',
     examples: [
       [
         'larder instantiate ./default.nix -A hello',

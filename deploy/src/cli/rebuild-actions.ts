@@ -3,7 +3,7 @@ import { MachineRoot } from '../activate/machine-root.js';
 import type { Engines } from '../rebuild/engines.js';
 import type { RebuildContext } from '../rebuild/rebuild.js';
 import { usageError } from './command.js';
-import { type RebuildCall, type RebuildOptions, toRequest } from './rebuild-options.js';
+import { checkLockOptions, type RebuildCall, type RebuildOptions, toRequest } from './rebuild-options.js';
 
 /** What `larder rebuild` can be told to do. */
 export const actions = [
@@ -26,12 +26,18 @@ export async function runRebuild(action: Action, call: RebuildCall): Promise<voi
   const { others, options } = call;
   if (action !== 'diff' && others.length > 0)
     throw usageError(`'${others[0]}' after '${action}': not expected`);
+  if (options.hook !== undefined && options.targetHost !== undefined) {
+    throw usageError(
+      '--hook does not go with --target-host: it is told of the generations of the machine it runs on. --pin works there',
+    );
+  }
+  checkLockOptions(call);
   const root = new MachineRoot(options.root);
   switch (action) {
     case 'list-generations':
       return printGenerations(root, options);
     case 'rollback':
-      return goBack(root, 'switch', options);
+      return goBack(root, 'switch', call);
     case 'diff':
       return printDifference(root, call);
     case 'pin':
@@ -45,7 +51,7 @@ export async function runRebuild(action: Action, call: RebuildCall): Promise<voi
     case 'test':
     case 'build':
     case 'dry-activate':
-      return options.rollback ? goBack(root, action, options) : rebuild(root, action, call);
+      return options.rollback ? goBack(root, action, call) : rebuild(root, action, call);
   }
 }
 
@@ -62,13 +68,14 @@ async function printGenerations(root: MachineRoot, { profileName, json }: Rebuil
 async function goBack(
   root: MachineRoot,
   action: 'switch' | 'boot' | 'test' | 'build' | 'dry-activate',
-  options: RebuildOptions,
+  call: RebuildCall,
 ): Promise<void> {
+  const { options } = call;
   const { targetHost } = options;
   if (targetHost !== undefined) {
     if (action === 'build') throw usageError('--target-host has nothing to do in a rollback that only looks');
     const { goBackElsewhere } = await import('./rebuild-elsewhere.js');
-    return goBackElsewhere(targetHost, action, options);
+    return goBackElsewhere(targetHost, action, call);
   }
   const [{ findRollback, rollBack }, { chooseVariant, runSwitch }] = await Promise.all([
     import('../rebuild/rollback.js'),
@@ -123,7 +130,7 @@ async function rebuild(
 ): Promise<void> {
   const steps = await import('../rebuild/rebuild.js');
   await using context = await openContext(root, call);
-  const request = toRequest(call.options);
+  const request = toRequest(call);
   const { storePath, targetHost } = call.options;
   if (action === 'dry-build') return await steps.planSystem(context, request);
   const product = action === 'build-vm' ? 'vm' : 'toplevel';

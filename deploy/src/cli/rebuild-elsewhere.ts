@@ -14,17 +14,14 @@ export async function activateElsewhere(
   const { options } = call;
   const target = openHost(host, options);
   await copyClosure(path, { to: target.storeUri }, remoteCopyOptions(call));
-  await target.run(activationScript(path, { ...toRequest(options), ...pinChoice(options), action }));
+  await target.run(activationScript(path, { ...toRequest(call), ...pinChoice(options), action }));
 }
 
 /** Goes back on another machine. */
-export async function goBackElsewhere(
-  host: string,
-  action: SwitchAction,
-  options: RebuildOptions,
-): Promise<void> {
+export async function goBackElsewhere(host: string, action: SwitchAction, call: RebuildCall): Promise<void> {
+  const { options } = call;
   const target = openHost(host, options);
-  await target.run(rollbackScript({ ...toRequest(options), ...pinChoice(options), to: options.to, action }));
+  await target.run(rollbackScript({ ...toRequest(call), ...pinChoice(options), to: options.to, action }));
 }
 
 function pinChoice({ pin, pinName }: RebuildOptions): Pick<RebuildOptions, 'pin' | 'pinName'> {

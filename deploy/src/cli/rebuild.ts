@@ -3,7 +3,7 @@ import { engineNames } from '../rebuild/engine-name.js';
 import { createVerb, usageError } from './command.js';
 import { Option } from './commander.js';
 import { type Action, actions, runRebuild } from './rebuild-actions.js';
-import type { RebuildOptions } from './rebuild-options.js';
+import type { RebuildCall, RebuildOptions } from './rebuild-options.js';
 
 export function createCommand(): Command {
   return createVerb('rebuild', {
@@ -42,6 +42,17 @@ export function createCommand(): Command {
     .option('--flake <flake>', 'evaluate nixosConfigurations.HOST of a flake: REFERENCE[#HOST]')
     .option('--no-write-lock-file', "do not write the flake's lock file where it lacks an input")
     .option('--no-update-lock-file', 'fail where it lacks one')
+    .option('--recreate-lock-file', 'make the lock file anew: all inputs as they are now')
+    .option(
+      '--update-input <input>',
+      'take this input (NAME, or A/B of input A) as it is now; repeatable',
+      append,
+    )
+    .option(
+      '--override-input <input reference...>',
+      'take this input from elsewhere, this time: INPUT REFERENCE; no lock file is written; repeatable',
+    )
+    .option('--commit-lock-file', 'commit the lock file in its git repository, where it is written')
     .option('--store-path <path>', 'take this system, which is in the store, instead of evaluating anything')
     .option('-p, --profile-name <name>', 'a system profile of this name, with a boot menu of its own')
     .option('--rollback', 'do it with the generation before, evaluating nothing')
@@ -95,9 +106,16 @@ export function createCommand(): Command {
     .option('--fast', 'accepted as nixos-rebuild does; it is always fast')
     .option('--json', 'with list-generations and diff: print JSON')
     .action(async (first: string | undefined, rest: string[], options: RebuildOptions) => {
-      const { settings, strays } = splitSettings(options.option ?? []);
-      const [action, ...others] = [...strays, ...(first === undefined ? [] : [first]), ...rest];
-      const call = { others, settings: [...settings, ...namedSettings(options)], options };
+      const settings = splitPairs('--option', options.option);
+      const overrides = splitPairs('--override-input', options.overrideInput);
+      const words = first === undefined ? rest : [first, ...rest];
+      const [action, ...others] = [...settings.strays, ...overrides.strays, ...words];
+      const call: RebuildCall = {
+        others,
+        settings: [...settings.pairs, ...namedSettings(options)],
+        overrides: overrides.pairs,
+        options,
+      };
       await runRebuild(parseAction(action), call);
     });
 }
@@ -131,22 +149,23 @@ function parseAction(text: string | undefined): Action {
 }
 
 /**
- * `--option NAME VALUE`, as Nix's programs take it. Commander gives all words up to the next dash, so an action
- * may be among them.
+ * `--option NAME VALUE`, as Nix's programs take it, or `NAME=VALUE`. Commander gives all words up to the next dash, of each
+ * time that the option is there, so an action and the numbers of generations may be among them.
  */
-function splitSettings(words: readonly string[]): {
-  readonly settings: [string, string][];
-  readonly strays: string[];
-} {
-  const settings: [string, string][] = [];
+function splitPairs(
+  option: string,
+  words: readonly string[] = [],
+): { readonly pairs: [string, string][]; readonly strays: string[] } {
+  const pairs: [string, string][] = [];
   const strays: string[] = [];
   for (let at = 0; at < words.length; at++) {
     const word = words[at]!;
     const equals = word.indexOf('=');
-    if (strays.length > 0 || actions.some((action) => action === word)) strays.push(word);
-    else if (equals > 0) settings.push([word.slice(0, equals).trim(), word.slice(equals + 1).trim()]);
-    else if (at + 1 === words.length) throw usageError(`--option ${word} needs a value`);
-    else settings.push([word, words[++at]!]);
+    const isStray = /^\d+$/.test(word) || actions.some((action) => action === word);
+    if (at > 0 && isStray) strays.push(word);
+    else if (equals > 0) pairs.push([word.slice(0, equals).trim(), word.slice(equals + 1).trim()]);
+    else if (at + 1 === words.length) throw usageError(`${option} ${word} needs a value`);
+    else pairs.push([word, words[++at]!]);
   }
-  return { settings, strays };
+  return { pairs, strays };
 }

@@ -1,3 +1,4 @@
+import type { FlakeLocking } from '@larder/builder/eval/flake-locking';
 import type { EvaluationOptions, SystemExpression } from './pipeline.js';
 
 export interface InstantiationOptions extends EvaluationOptions {
@@ -17,7 +18,7 @@ export function instantiationArguments(
     ...settings.flatMap(([name, value]) => ['--option', name, value]),
     ...searchPath.flatMap((entry) => ['-I', entry]),
     '--show-trace',
-    ...(flakeLock === undefined ? [] : ['--lock-flake', flakeLock]),
+    ...(flakeLock === undefined ? [] : lockingArguments(flakeLock)),
     ...what,
     ...attribute,
   ];
@@ -29,4 +30,14 @@ export function parseDerivationPath(output: string): string | undefined {
   const [path, ...others] = output.trim().split('\n');
   const derivation = path?.replace(/!.*$/, '');
   return others.length === 0 && derivation?.endsWith('.drv') ? derivation : undefined;
+}
+
+function lockingArguments({ mode, recreate, updates, overrides, commit }: FlakeLocking): string[] {
+  return [
+    ...['--lock-flake', mode],
+    ...(recreate ? ['--recreate-lock-file'] : []),
+    ...(updates ?? []).flatMap((input) => ['--update-input', input]),
+    ...(overrides ?? []).flatMap((override) => ['--override-input', ...override]),
+    ...(commit ? ['--commit-lock-file'] : []),
+  ];
 }

@@ -1,3 +1,4 @@
+import type { FlakeLocking } from '@larder/builder/eval/flake-locking';
 /*
  * The two engines behind `larder rebuild`: one turns a configuration into a derivation, the other makes the
  * derivation's output be in the store. Store paths are full and logical (`/nix/store/…`) throughout.
@@ -20,8 +21,8 @@ export interface EvaluationOptions {
   /** `-I`, each `name=path` or a path, before those of `NIX_PATH`. */
   readonly searchPath: readonly string[];
   readonly showTrace: boolean;
-  /** What becomes of a flake's lock file that lacks something. */
-  readonly flakeLock?: 'write' | 'keep' | 'refuse';
+  /** What is done about a flake's lock file. */
+  readonly flakeLock?: FlakeLocking;
   readonly signal?: AbortSignal;
 }
 

@@ -131,6 +131,20 @@ test('a configuration from edit to rollback, one verb after the other', async (t
     },
   );
 
+  await t.test('a hook is refused where another machine switches, before anything is done', async () => {
+    for (const action of ['switch', 'rollback']) {
+      const { status, stderr } = await machine.tryRebuild(
+        action,
+        '--hook',
+        '/x',
+        '--target-host',
+        'none.invalid',
+      );
+      assert.equal(status, 2);
+      assert.match(stderr, /--hook does not go with --target-host/);
+    }
+  });
+
   await t.test('list-generations shows the newest first and marks the current one', async () => {
     const lines = (await machine.rebuild('list-generations')).split('\n');
     assert.match(lines[1]!, /^2 .*changed, linux-6\.1\.0 .*current$/);

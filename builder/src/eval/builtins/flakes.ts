@@ -4,6 +4,7 @@ import { getFlake } from '../call-flake.js';
 import { NixError } from '../errors.js';
 import { type FlakeRef, formatFlakeRef, isLocked, parseFlakeRef } from '../flake-ref.js';
 import { forceAttrs, forceStringNoContext } from '../force.js';
+import { localRef, readFlakeRef } from '../local-flake.js';
 import { machine } from '../machine.js';
 import { noPos } from '../positions.js';
 import { realisePath } from '../realise.js';
@@ -12,21 +13,22 @@ import { describeType } from '../types.js';
 import { force, isInt, isString, NixPath, type Slot, stringText, type Value } from '../values.js';
 import { type Builtin, define } from './define.js';
 
-function parse(text: string): FlakeRef {
-  const ref = parseFlakeRef(fromByteText(text));
+function parse(text: string, read: (text: string) => FlakeRef | undefined = parseFlakeRef): FlakeRef {
+  const ref = read(fromByteText(text));
   if (ref === undefined) throw new NixError('other', `'${text}' is not a valid URL`);
   return ref;
 }
 
 function getFlakeBuiltin(slot: Slot): Value {
   const value = force(slot);
-  if (value instanceof NixPath) return getFlake({ type: 'path', path: fromByteText(realisePath(value)) });
+  if (value instanceof NixPath)
+    return getFlake(localRef({ type: 'path', path: fromByteText(realisePath(value)) }));
   const text = forceStringNoContext(
     value,
     noPos,
     'while evaluating the argument passed to builtins.getFlake',
   );
-  const ref = parse(text);
+  const ref = parse(text, readFlakeRef);
   if (machine.settings.pureEval && !isLocked(ref)) {
     throw new NixError(
       'other',
