@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LarderError } from '@larder/signing/errors';
@@ -92,12 +92,8 @@ async function mirror(
   input: FetchInput,
   cacheDir: string,
 ): Promise<{ repository: string; rev: string }> {
-  const name = createHash('sha256').update(url).digest('hex');
-  const repository = join(cacheDir, 'git', name);
-  if (!existsSync(repository)) {
-    mkdirSync(repository, { recursive: true });
-    await runGit(['init', '--quiet', '--bare', repository]);
-  }
+  const repository = join(cacheDir, 'git', digestOf(url));
+  if (!existsSync(join(repository, 'HEAD'))) await createMirror(repository);
   const wanted = typeof input.rev === 'string' ? input.rev : undefined;
   if (wanted !== undefined) {
     const present = await runGit(['cat-file', '-e', `${wanted}^{commit}`], repository).then(
@@ -108,19 +104,41 @@ async function mirror(
   }
   const ref = typeof input.ref === 'string' ? input.ref : 'HEAD';
   const remote = ref === 'HEAD' || ref.startsWith('refs/') ? ref : `refs/heads/${ref}`;
-  const spec =
-    input.allRefs === true || wanted !== undefined
-      ? ['+refs/*:refs/*', `+${remote}:refs/larder/wanted`]
-      : [`+${remote}:refs/larder/wanted`];
-  await runGit(['fetch', '--quiet', '--force', url, ...spec], repository);
-  return {
-    repository,
-    rev: wanted ?? (await runGit(['rev-parse', 'refs/larder/wanted^{commit}'], repository)),
-  };
+  // Named after what it is of: others may fetch another reference meanwhile.
+  const fetched = `refs/larder/${digestOf(remote)}`;
+  const all = input.allRefs === true || wanted !== undefined ? ['+refs/*:refs/*'] : [];
+  await runGit(['fetch', '--quiet', '--force', url, ...all, `+${remote}:${fetched}`], repository);
+  return { repository, rev: wanted ?? (await runGit(['rev-parse', `${fetched}^{commit}`], repository)) };
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Made under another name, so that one that is there is whole; whoever makes the same meanwhile may be first. */
+async function createMirror(repository: string): Promise<void> {
+  const temporary = `${repository}-${randomUUID()}`;
+  try {
+    await runGit(['init', '--quiet', '--bare', temporary]);
+    await rename(temporary, repository);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    if (!existsSync(join(repository, 'HEAD'))) throw error;
+  }
+}
+
+/** An address or a name that git would take for one of its options is refused. @throws `input-malformed` */
+function refuseOptions(input: FetchInput): void {
+  for (const name of ['url', 'ref', 'rev']) {
+    const text = input[name];
+    if (typeof text !== 'string' || !text.startsWith('-')) continue;
+    throw new LarderError('input-malformed', `the '${name}' of a git input begins with a dash: '${text}'`);
+  }
 }
 
 /** Fetches a tree from a git repository below `directory`. */
 export async function fetchGitTree(input: FetchInput, directory: string, cacheDir: string): Promise<GitTree> {
+  refuseOptions(input);
   const url = String(input.url);
   const local = url.startsWith('file://') ? fileURLToPath(url) : url.startsWith('/') ? url : undefined;
   if (local !== undefined && !existsSync(local)) {
