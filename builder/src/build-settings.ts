@@ -36,7 +36,6 @@ export interface BuildSettings {
   readonly maxBuildLogSize: number;
   readonly maxJobs: number;
   readonly maxSilentTime: number;
-  readonly netrcFile: string;
   readonly postBuildHook: string;
   /** How often a build is repeated and compared before its outputs are kept. */
   readonly repeat: number;
@@ -85,7 +84,6 @@ export function readBuildSettings(settings: Settings, defaults: BuildDefaults = 
     maxBuildLogSize: read.count('max-build-log-size', 0),
     maxJobs: read.text('max-jobs', '1') === 'auto' ? availableParallelism() : read.count('max-jobs', 1),
     maxSilentTime: read.count('max-silent-time', 0),
-    netrcFile: settings.get('netrc-file'),
     postBuildHook: read.text('post-build-hook', ''),
     repeat: read.count('repeat', 0),
     sandbox: read.sandboxMode(),
