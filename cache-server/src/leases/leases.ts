@@ -19,7 +19,8 @@ export interface LeaseTimes {
 }
 
 export function leaseTimes(duration: number = DURATION): LeaseTimes {
-  return { duration, margin: duration / 3, patience: duration * 3 };
+  // Whole milliseconds: they meet times in the database, whose columns hold no fractions.
+  return { duration, margin: Math.ceil(duration / 3), patience: duration * 3 };
 }
 
 /** Leases that are held. They are renewed until they are given up. */

@@ -29,7 +29,13 @@ export class CacheFilesSource implements MigrationSource<string> {
   readonly #files: CacheFiles;
   readonly #options: CacheFilesOptions;
 
+  /** @throws `usage` when there is no telling which paths there are */
   constructor(files: CacheFiles, options: CacheFilesOptions) {
+    if (files.list === undefined && options.roots === undefined)
+      throw new LarderError(
+        'usage',
+        `${files.uri} cannot be listed: name the paths to move with --paths-from FILE`,
+      );
     this.#files = files;
     this.#options = options;
   }
@@ -37,13 +43,8 @@ export class CacheFilesSource implements MigrationSource<string> {
   async *entries(): AsyncIterable<MigrationEntry<string>> {
     const { roots } = this.#options;
     if (roots !== undefined) return yield* this.#walk(roots);
-    if (this.#files.list === undefined)
-      throw new LarderError(
-        'usage',
-        `${this.#files.uri} cannot be listed: name the paths to move with --paths-from FILE`,
-      );
     let batch: string[] = [];
-    for await (const name of this.#files.list()) {
+    for await (const name of this.#files.list?.() ?? []) {
       const hashPart = /^([^/]+)\.narinfo$/.exec(name)?.[1];
       if (hashPart === undefined || !isHashPart(hashPart)) continue;
       if (batch.push(hashPart) < AT_ONCE) continue;

@@ -4,21 +4,18 @@ import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fsck } from '@larder/cache-server/admin/fsck';
-import { openFoundation } from '@larder/cache-server/start';
 import { SecretKey } from '@larder/signing/key';
-import { pino } from 'pino';
 import { needsComponent } from '../engines/components.js';
 import { makeScratch } from '../engines/scratch.js';
 import { Nix } from '../oracle/nix.js';
 import { TestServer } from '../server/running.js';
 import { type AtticCompression, AtticServer, fingerprintOf } from './attic-server.js';
-import { hashPartOf, makePaths, migrate, parseResults } from './migrating.js';
+import { hashPartOf, makePaths, migrateHere, openServer, parseResults, runMigrate } from './migrating.js';
 
 const COMPRESSIONS: readonly AtticCompression[] = ['zstd', 'br', 'xz', 'none'];
 
 test('an attic server on SQLite and a disk is taken over', async (t) => {
-  needsComponent(t, 'nix');
-  needsComponent(t, 'compressors');
+  if (!needsComponent(t, 'nix') || !needsComponent(t, 'compressors')) return;
   await using nix = await Nix.create();
   await using scratch = await makeScratch('attic');
   const { paths, builder } = await makePaths(nix, { seed: 'attic', paths: 14, bytes: 800_000 });
@@ -59,19 +56,10 @@ test('an attic server on SQLite and a disk is taken over', async (t) => {
     }
   }
   const before = await fingerprintOf(home);
-  const from = [
-    'attic',
-    '--database',
-    `sqlite://${file}?mode=rwc`,
-    '--storage',
-    join(home, 'storage'),
-    '--json',
-  ];
+  const from = { database: `sqlite://${file}?mode=rwc`, storage: join(home, 'storage') };
 
   await t.test('a dry run counts, and makes nothing', async () => {
-    const results = parseResults(
-      await migrate(scratch, [...from, '--dry-run', '--default-retention', '180d']),
-    );
+    const results = await migrateHere(scratch, { ...from, dryRun: true, defaultRetention: 180 * 86_400_000 });
     assert.deepEqual([...results.keys()], ['team', 'hidden', 'Old+Stuff']);
     const { migration, retention } = results.get('team') ?? {};
     assert.equal(migration?.published, paths.length);
@@ -85,7 +73,8 @@ test('an attic server on SQLite and a disk is taken over', async (t) => {
   });
 
   await t.test('all that can be named is moved, each NAR once', async () => {
-    const first = await migrate(scratch, from);
+    const args = ['attic', '--database', from.database, '--storage', from.storage, '--json'];
+    const first = await runMigrate(scratch, args);
     assert.equal(first.status, 1, first.stderr);
     const results = parseResults(first);
     assert.match(results.get('Old+Stuff')?.why ?? '', /'Old\+Stuff' cannot be the name of a cache/);
@@ -96,16 +85,17 @@ test('an attic server on SQLite and a disk is taken over', async (t) => {
     }
     assert.equal(results.get('hidden')?.migration?.nars, 0);
     assert.equal(results.get('hidden')?.migration?.shared, moved.hidden.length);
-    const renamed = await migrate(scratch, [...from, '--cache', 'Old+Stuff=old-stuff']);
-    assert.equal(renamed.status, 0, renamed.stderr + renamed.stdout.toString());
-    const absent = await migrate(scratch, [...from, '--cache', 'gone']);
-    assert.match(absent.stderr, /attic has no cache 'gone'; it has team, hidden, Old\+Stuff/);
+    const renamed = await migrateHere(scratch, { ...from, names: new Map([['Old+Stuff', 'old-stuff']]) });
+    assert.equal(renamed.get('Old+Stuff')?.migration?.published, 1);
+    await assert.rejects(
+      migrateHere(scratch, { ...from, names: new Map([['gone', 'gone']]) }),
+      /attic has no cache 'gone'; it has team, hidden, Old\+Stuff/,
+    );
   });
 
   await t.test('again, and there is nothing to do; attic is as it was', async () => {
-    const again = await migrate(scratch, [...from, '--cache', 'team', '--cache', 'hidden']);
-    assert.equal(again.status, 0, again.stderr);
-    const { migration } = parseResults(again).get('team') ?? {};
+    const again = await migrateHere(scratch, from);
+    const { migration } = again.get('team') ?? {};
     assert.deepEqual([migration?.published, migration?.present, migration?.nars], [0, paths.length, 0]);
     assert.deepEqual(await fingerprintOf(home), before);
   });
@@ -143,15 +133,14 @@ test('an attic server on SQLite and a disk is taken over', async (t) => {
   });
 
   await t.test('storage and database agree, to the last byte', async () => {
-    await using foundation = await openFoundation(server.config, pino({ level: 'silent' }));
+    await using foundation = await openServer(scratch);
     const faults = (await fsck(foundation, { deep: true })).flatMap((checked) => checked.faults);
     assert.deepEqual(faults, []);
   });
 });
 
 test('what attic has lost or damaged is left out, with the reason, and the rest is moved', async (t) => {
-  needsComponent(t, 'nix');
-  needsComponent(t, 'compressors');
+  if (!needsComponent(t, 'nix') || !needsComponent(t, 'compressors')) return;
   await using nix = await Nix.create();
   await using scratch = await makeScratch('attic');
   const storage = scratch.join('storage');
@@ -197,9 +186,8 @@ test('what attic has lost or damaged is left out, with the reason, and the rest 
       references,
     });
   }
-  const ran = await migrate(scratch, ['attic', '--database', database, '--storage', storage, '--json']);
-  assert.equal(ran.status, 1, ran.stderr);
-  const { migration } = parseResults(ran).get('team') ?? {};
+  const ran = await migrateHere(scratch, { database, storage });
+  const { migration } = ran.get('team') ?? {};
   const why = new Map(
     migration?.refused.map((refused) => [refused.path.replace(/^(\/nix\/store\/)?.{33}/, ''), refused.why]),
   );
