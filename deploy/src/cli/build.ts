@@ -1,6 +1,4 @@
 import type { BuildFailure } from '@larder/builder/build-failure';
-import { readBuildSettings } from '@larder/builder/build-settings';
-import { Builder } from '@larder/builder/builder';
 import type { Plan } from '@larder/builder/realise/planner';
 import type { RealisedOutputs } from '@larder/builder/realise/realiser';
 import type { Target } from '@larder/builder/realise/targets';
@@ -26,6 +24,7 @@ import {
   ClientSession,
 } from './client-session.js';
 import { createVerb, usageError } from './command.js';
+import { openBuilder } from './session-builder.js';
 
 export interface BuildOptions extends ClientOptions, ExpressionOptions {
   readonly store: string;
@@ -128,14 +127,7 @@ async function buildTargets(
   await store.addTempRoots(targets.map(({ path }) => path));
   const progress: BuildProgress = createBuildProgress(options.logFormat, store.storeDir);
   try {
-    await using builder = await Builder.open({
-      store,
-      settings: readBuildSettings(session.settings),
-      client: session.context,
-      ...(await session.trust(options)),
-      onEvent: progress.listener,
-      signal: session.signal,
-    });
+    await using builder = await openBuilder(session, { store, options, progress });
     if (options.dryRun === true) {
       printPlan(await builder.plan(targets), store);
       return;

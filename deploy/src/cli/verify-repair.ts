@@ -1,9 +1,8 @@
-import { readBuildSettings } from '@larder/builder/build-settings';
-import { Builder } from '@larder/builder/builder';
 import type { Verdict } from '@larder/substituter/care/verify-paths';
 import type { LocalStore } from '@larder/substituter/local-store/local-store';
 import { createBuildProgress } from './build-progress.js';
 import { type ClientOptions, type ClientSession, note } from './client-session.js';
+import { openBuilder } from './session-builder.js';
 
 export interface RepairJob {
   readonly store: LocalStore;
@@ -25,14 +24,7 @@ export async function repairFaulty(
   if (damaged.length === 0) return left;
   const progress = createBuildProgress('plain', store.storeDir);
   try {
-    await using builder = await Builder.open({
-      store,
-      settings: readBuildSettings(session.settings),
-      client: session.context,
-      ...(await session.trust(options)),
-      onEvent: progress.listener,
-      signal: session.signal,
-    });
+    await using builder = await openBuilder(session, { store, options, progress });
     for (const verdict of damaged) {
       try {
         await builder.repairPath(verdict.path);
