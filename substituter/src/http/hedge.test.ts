@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Hedge } from './hedge.js';
 
-/** One that knows what is usual. */
+/** One that knows what is usual: enough answers for a pause of the test's own to be none of the usual ones. */
 async function experienced(): Promise<Hedge> {
   const hedge = new Hedge();
-  for (let answers = 0; answers < 20; answers++) await hedge.run(async () => answers);
+  for (let answers = 0; answers < 100; answers++) await hedge.run(async () => answers);
   return hedge;
 }
 

@@ -16,7 +16,7 @@ interface Answer {
 async function ask(url: string, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
   const agent = new Agent({ keepAlive: false });
   const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-    get(url, { agent, headers, timeout: 5000 }, resolve)
+    get(url, { agent, headers, timeout: 30_000 }, resolve)
       .once('timeout', function (this: ClientRequest) {
         this.destroy(new Error('no answer'));
       })
@@ -33,8 +33,10 @@ async function processesOf(server: LarderServer): Promise<number[]> {
 /** Waits until so many processes take requests; gives their ids. */
 async function untilServing(server: LarderServer, count: number): Promise<number[]> {
   const authorization = `Bearer ${await server.token()}`;
-  for (;;) {
-    const { text } = await ask(`${server.url}/metrics`, { authorization });
+  for (let at = 0; ; at++) {
+    // From another address each time: none of them uses up its limit.
+    const headers = { authorization, 'x-forwarded-for': `192.0.2.${at % 256}` };
+    const { text } = await ask(`${server.url}/metrics`, headers);
     if (Number(/^larder_processes (\d+)$/m.exec(text)?.[1]) === count) return processesOf(server);
     await delay(100);
   }
@@ -74,8 +76,13 @@ test('several processes are one server', async (t) => {
 test('limits count over all processes', async () => {
   await using larder = await Larder.create();
   const config = larder.scratch.join('larder.toml');
-  await writeFile(config, 'processes = 2\n[rate_limits]\nwindow = "1 h"\nper_address = 30\n');
+  await writeFile(
+    config,
+    'processes = 2\n[rate_limits]\nwindow = "1 h"\nper_address = 30\ntrust_forwarded_for = true\n',
+  );
   await using server = await LarderServer.start(larder, { args: ['--config', config] });
+  // Until then one of them answers everything, and its own count would do.
+  await untilServing(server, 2);
   const statuses = new Map<number, number>();
   for (let at = 0; at < 40; at++) {
     const { status } = await ask(`${server.cache}/nix-cache-info`);

@@ -29,7 +29,7 @@ export class Cluster implements AsyncDisposable {
   readonly token: string;
   readonly replicas: Replica[];
 
-  private constructor(parts: Omit<Cluster, 'kill' | typeof Symbol.asyncDispose>) {
+  private constructor(parts: Omit<Cluster, typeof Symbol.asyncDispose>) {
     this.larder = parts.larder;
     this.database = parts.database;
     this.storage = parts.storage;
@@ -99,10 +99,6 @@ export class Replica {
   /** What it printed each time that it ended by itself, which it never must. */
   readonly crashes: string[] = [];
 
-  get url(): string {
-    return this.#server.url;
-  }
-
   /** Kills it without warning, or has it end gracefully; it comes back by itself. */
   async end(signal: NodeJS.Signals): Promise<void> {
     await this.#starting;
@@ -121,11 +117,6 @@ export class Replica {
     const status = await readFile(`/proc/${this.#server.pid}/status`, 'utf8').catch(() => '');
     const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
     return kilobytes === undefined ? undefined : Number(kilobytes) / 1024;
-  }
-
-  /** The last of its log. */
-  output(): Promise<string> {
-    return this.#server.output();
   }
 
   async stop(): Promise<void> {

@@ -7,10 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TestServer } from '../running.js';
 import { bare, samplePath } from '../sample-path.js';
 
-/** A connection that says `opening`, and then a byte of `more` now and then, until the server ends it. */
-async function dribble(url: string, opening: string, more: string): Promise<string> {
-  const { hostname, port } = new URL(url);
-  const socket: Socket = connect(Number(port), hostname);
+/** A connection that says `opening`, and then a byte of `more` now and then, until it is ended. */
+async function dribble(socket: Socket, opening: string, more: string): Promise<string> {
   await once(socket, 'connect');
   let answer = '';
   socket.on('data', (chunk: Buffer) => {
@@ -26,19 +24,25 @@ async function dribble(url: string, opening: string, more: string): Promise<stri
   return answer;
 }
 
-test('headers, bodies and connections that never end are ended, and hold up nobody meanwhile', async () => {
-  await using server = await TestServer.start({
-    toml: '[timeouts]\nheaders = "1 s"\nidle = "1 s"\nkeep_alive = "1 s"\n',
-  });
-  const { url, token } = server;
-  const authorization = `Authorization: Bearer ${token}\r\n`;
-  const put = (path: string) =>
-    `PUT ${path} HTTP/1.1\r\nHost: x\r\n${authorization}Content-Length: 1000000\r\n\r\n`;
+function connectTo(url: string): Socket {
+  const { hostname, port } = new URL(url);
+  return connect(Number(port), hostname);
+}
+
+type Kind = readonly [opening: string, more: string, answer: RegExp];
+
+function putOf(path: string, token: string): string {
+  return `PUT ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Length: 1000000\r\n\r\n`;
+}
+
+/**
+ * Requests that are never whole, and what they are told in the end. An answer may be lost with a connection that is broken off.
+ */
+function slowKinds(token: string): readonly Kind[] {
+  const put = (path: string) => putOf(path, token);
   const hash = samplePath('slow').hashPart;
-  // An answer may be lost with a connection that is broken off.
-  const kinds: [opening: string, more: string, answer: RegExp][] = [
+  return [
     ['GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ', 'a', /^(HTTP\/1.1 408|$)/],
-    ['', 'G', /^(HTTP\/1.1 4|$)/],
     ['GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n', '', /^HTTP\/1.1 200/],
     [put(`/main/${hash}.narinfo`), 'a', /^(HTTP\/1.1 400|$)/],
     [put(`/main/nar/${bare(samplePath('slow').narHash)}.nar`), '', /^(HTTP\/1.1 400|$)/],
@@ -48,19 +52,43 @@ test('headers, bodies and connections that never end are ended, and hold up nobo
       '1\r\na\r\n',
       /^(HTTP\/1.1 400|$)/,
     ],
-    // A route that reads no body: what still comes of it is not waited for.
-    [put('/healthz'), 'a', /^(HTTP\/1.1 (404|405)|$)/],
   ];
-  const slow = kinds.flatMap((kind) =>
-    Array.from({ length: 25 }, async () => {
-      const [opening, more, expected] = kind;
-      assert.match(await dribble(url, opening, more), expected, JSON.stringify(opening.slice(0, 60)));
+}
+
+test('headers, bodies and connections that never end are ended', async () => {
+  await using server = await TestServer.start({
+    toml: '[timeouts]\nheaders = "1 s"\nidle = "1 s"\nkeep_alive = "1 s"\n',
+  });
+  const kinds: readonly Kind[] = [
+    ...slowKinds(server.token),
+    ['', 'G', /^(HTTP\/1.1 4|$)/],
+    // A route that reads no body: what still comes of it is not waited for.
+    [putOf('/healthz', server.token), 'a', /^(HTTP\/1.1 (404|405)|$)/],
+  ];
+  await Promise.all(
+    kinds.map(async ([opening, more, expected]) => {
+      const answer = await dribble(connectTo(server.url), opening, more);
+      assert.match(answer, expected, JSON.stringify(opening.slice(0, 60)));
     }),
   );
+});
+
+test('hundreds of them hold up nobody', async () => {
+  await using server = await TestServer.start();
+  const many = slowKinds(server.token).flatMap((kind) => Array.from({ length: 25 }, () => kind));
+  const sockets = many.map(() => connectTo(server.url));
+  const ended = many.map(([opening, more], at) => dribble(sockets[at]!, opening, more));
+  const first = Promise.race(ended.map((each, at) => each.then((answer) => `${many[at]![0]}: ${answer}`)));
   const quick = samplePath('quick');
-  assert.equal((await fetch(`${url}/main/nix-cache-info`)).status, 200);
-  assert.equal((await server.put(`/main/nar/${bare(quick.narHash)}.nar`, quick.nar)).status, 204);
-  await Promise.all(slow);
+  const served = (async () => {
+    assert.equal((await fetch(`${server.url}/main/nix-cache-info`)).status, 200);
+    assert.equal((await server.put(`/main/nar/${bare(quick.narHash)}.nar`, quick.nar)).status, 204);
+    return 'served';
+  })();
+  // While all of them still have the time that the server gives by itself.
+  assert.equal(await Promise.race([served, first]), 'served');
+  for (const socket of sockets) socket.destroy();
+  await Promise.all(ended);
 });
 
 test('an upload that is refused leaves its connection for the next', async () => {
