@@ -27,7 +27,7 @@ export function hashPartOf(at: number): string {
 }
 
 /** Names grow in number with the cache; four builds of one have the same. */
-function nameOf(at: number): string {
+export function nameOf(at: number): string {
   const one = at >> 2;
   return `${packages[one % packages.length]}${one >> 9}-${one % 31}.${one % 7}`;
 }

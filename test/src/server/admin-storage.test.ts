@@ -15,9 +15,10 @@ import { hasCode } from '@larder/signing/errors';
 import { pino } from 'pino';
 import { runLarder } from '../client/client.js';
 import { needsComponent } from '../engines/components.js';
-import { openDatabase, type PostgresDatabase } from '../engines/postgres.js';
-import { openBucket, type S3Bucket } from '../engines/s3.js';
+import { openDatabase } from '../engines/postgres.js';
+import { openBucket } from '../engines/s3.js';
 import { makeScratch, type Scratch } from '../engines/scratch.js';
+import { remoteEngines } from '../engines/server-engines.js';
 import { TestServer } from './running.js';
 import { bare, commitOf, samplePath } from './sample-path.js';
 
@@ -45,23 +46,7 @@ async function stockUp(server: TestServer): Promise<string> {
   return token;
 }
 
-function disk(): string {
-  return '[uploads]\norphans = "1 ms"\n';
-}
-
-function remote(bucket: S3Bucket, database: PostgresDatabase): string {
-  return `${disk()}
-    [storage]
-    engine = "s3"
-    bucket = "${bucket.bucket}"
-    endpoint = "${bucket.endpoint}"
-    access_key_id = "${bucket.accessKeyId}"
-    secret_access_key = "${bucket.secretAccessKey}"
-    [database]
-    engine = "postgresql"
-    url = "${database.url}"
-  `;
-}
+const orphans = '[uploads]\norphans = "1 ms"\n';
 
 async function openAt(scratch: Scratch, toml: string): Promise<Foundation> {
   const file = scratch.join('larder.toml');
@@ -117,7 +102,7 @@ test('a server moves from SQLite and a disk to PostgreSQL and S3, and back', asy
   let token = '';
   let before: unknown;
   {
-    await using server = await TestServer.start({ scratch: here, toml: disk() });
+    await using server = await TestServer.start({ scratch: here, toml: orphans });
     token = await stockUp(server);
     before = await answers(server, token);
   }
@@ -127,8 +112,11 @@ test('a server moves from SQLite and a disk to PostgreSQL and S3, and back', asy
     return stdout.toString();
   };
   const config = (scratch: Scratch) => scratch.join('admin.toml');
-  await writeFile(config(here), `data = "${here.join('data')}"\n${disk()}`);
-  await writeFile(config(there), `data = "${there.join('data')}"\n${remote(bucket, database)}`);
+  await writeFile(config(here), `data = "${here.join('data')}"\n${orphans}`);
+  await writeFile(
+    config(there),
+    `data = "${there.join('data')}"\n${orphans}${remoteEngines(bucket, database)}`,
+  );
   const [from, to] = [config(here), config(there)];
 
   await t.test('the storage: counted, copied, and gone on with', async () => {
@@ -162,7 +150,7 @@ test('a server moves from SQLite and a disk to PostgreSQL and S3, and back', asy
     assert.match(await larder('import', '--config', to, file), /^paths: 4$/m);
     const again = await runLarder(['admin', 'import', '--config', to, file]);
     assert.match(again.stderr, /has caches already/);
-    await using foundation = await openAt(there, remote(bucket, database));
+    await using foundation = await openAt(there, orphans + remoteEngines(bucket, database));
     assert.equal(await dump(foundation), text, 'PostgreSQL gives back what SQLite gave');
   });
 
@@ -171,7 +159,10 @@ test('a server moves from SQLite and a disk to PostgreSQL and S3, and back', asy
       await larder('fsck', '--config', to, '--deep'),
       /^main: 3 paths, 3 NARs of .*: all is well$/m,
     );
-    await using server = await TestServer.start({ scratch: there, toml: remote(bucket, database) });
+    await using server = await TestServer.start({
+      scratch: there,
+      toml: orphans + remoteEngines(bucket, database),
+    });
     assert.deepEqual(await answers(server, token), before);
     // Numbers go on where they were.
     assert.equal((await server.post('/api/v1/caches', { name: 'next' })).status, 201);
@@ -179,15 +170,15 @@ test('a server moves from SQLite and a disk to PostgreSQL and S3, and back', asy
   });
 
   await t.test('and back', async () => {
-    await using remoteOne = await openAt(there, remote(bucket, database));
+    await using remoteOne = await openAt(there, orphans + remoteEngines(bucket, database));
     await cp(there.join('data'), back.join('data'), { recursive: true });
-    await using local = await openAt(back, disk());
+    await using local = await openAt(back, orphans);
     await copyStorage(remoteOne.storage, local.storage);
     const text = await dump(remoteOne);
     await importMetadata(local, bytesOf(text));
     assert.equal(await dump(local), text);
     await local[Symbol.asyncDispose]();
-    await using server = await TestServer.start({ scratch: back, toml: disk() });
+    await using server = await TestServer.start({ scratch: back, toml: orphans });
     assert.equal((await server.fetch('/next/nix-cache-info')).status, 200);
     const now = (await answers(server, token)) as [string, number][];
     assert.ok(now.every(([, status]) => status === 200 || status === 403));
@@ -306,20 +297,20 @@ async function checkAndRepair(t: TestContext, scratch: Scratch, toml: string): P
 
 test('fsck, on SQLite and a disk', async (t) => {
   await using scratch = await makeScratch('fsck');
-  await checkAndRepair(t, scratch, disk());
+  await checkAndRepair(t, scratch, orphans);
 });
 
 test('fsck lets go of nothing that came back while it looked', async () => {
   await using scratch = await makeScratch('fsck');
   {
-    await using server = await TestServer.start({ scratch, toml: disk() });
+    await using server = await TestServer.start({ scratch, toml: orphans });
     await stockUp(server);
   }
   const file = scratch.join(`data/storage/main/nar/${bare(alone.narHash)}.nar.zst`);
   const bytes = await readFile(file);
   for (const spoil of [() => rmSync(file), () => writeFileSync(file, Buffer.alloc(bytes.length))]) {
     spoil();
-    await using foundation = await openAt(scratch, disk());
+    await using foundation = await openAt(scratch, orphans);
     const comesBack = () => writeFileSync(file, bytes);
     const [main] = await fsck(foundation, { deep: true, repair: true, onFault: comesBack });
     assert.deepEqual([main?.cache, main?.faults.length, main?.repaired], ['main', 1, 1]);
@@ -328,7 +319,7 @@ test('fsck lets go of nothing that came back while it looked', async () => {
       [],
     );
   }
-  await using server = await TestServer.start({ scratch, toml: disk() });
+  await using server = await TestServer.start({ scratch, toml: orphans });
   assert.equal((await server.fetch(`/main/${alone.hashPart}.narinfo`)).status, 200);
 });
 
@@ -337,5 +328,5 @@ test('fsck, on PostgreSQL and S3', async (t) => {
   await using bucket = await openBucket();
   await using database = await openDatabase();
   await using scratch = await makeScratch('fsck');
-  await checkAndRepair(t, scratch, remote(bucket, database));
+  await checkAndRepair(t, scratch, orphans + remoteEngines(bucket, database));
 });

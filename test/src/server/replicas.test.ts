@@ -4,27 +4,11 @@ import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { needsComponent } from '../engines/components.js';
 import { openDatabase } from '../engines/postgres.js';
-import { openBucket, type S3Bucket } from '../engines/s3.js';
+import { openBucket } from '../engines/s3.js';
 import { makeScratch } from '../engines/scratch.js';
+import { remoteEngines } from '../engines/server-engines.js';
 import { errorOf, TestServer } from './running.js';
 import { bare, commitOf, narInfoOf, samplePath } from './sample-path.js';
-
-function configOf(bucket: S3Bucket, database: { readonly url: string }, sealKey: string): string {
-  return `
-[storage]
-engine = "s3"
-bucket = "${bucket.bucket}"
-endpoint = "${bucket.endpoint}"
-access_key_id = "${bucket.accessKeyId}"
-secret_access_key = "${bucket.secretAccessKey}"
-part_size = "5 MiB"
-[database]
-engine = "postgresql"
-url = "${database.url}"
-[keys]
-seal_key_file = "${sealKey}"
-`;
-}
 
 test('two replicas on PostgreSQL and S3 are one cache', async (t) => {
   if (!needsComponent(t, 's3') || !needsComponent(t, 'postgresql')) return;
@@ -33,7 +17,7 @@ test('two replicas on PostgreSQL and S3 are one cache', async (t) => {
   await using scratch = await makeScratch('replicas');
   const sealKey = scratch.join('seal-key');
   await writeFile(sealKey, randomBytes(32).toString('base64'));
-  const toml = configOf(bucket, database, sealKey);
+  const toml = `${remoteEngines(bucket, database)}[keys]\nseal_key_file = "${sealKey}"\n`;
   await using first = await TestServer.start({ toml });
   // The second has no token file of its own: it is given none, and needs none.
   await using second = await TestServer.start({ toml, token: first.token });

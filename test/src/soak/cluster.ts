@@ -5,6 +5,7 @@ import { type LoadBalancer, startLoadBalancer } from '../engines/nginx.js';
 import { createDatabase, type RestartingPostgres, startRestartingPostgres } from '../engines/postgres.js';
 import { createBucket, type RestartingS3, type S3Bucket, startRestartingS3 } from '../engines/s3.js';
 import { freePort } from '../engines/scratch.js';
+import { remoteEngines } from '../engines/server-engines.js';
 import { Larder } from '../larder/larder.js';
 import { LarderServer } from '../larder/server.js';
 
@@ -170,17 +171,7 @@ function configuration(larder: Larder, { bucket, databaseUrl, tokenFile, grace }
 admin_token_file = "${tokenFile}"
 [log]
 requests = "none"
-[storage]
-engine = "s3"
-bucket = "${bucket.bucket}"
-endpoint = "${bucket.endpoint}"
-access_key_id = "${bucket.accessKeyId}"
-secret_access_key = "${bucket.secretAccessKey}"
-part_size = "5 MiB"
-[database]
-engine = "postgresql"
-url = "${databaseUrl}"
-[keys]
+${remoteEngines(bucket, { url: databaseUrl })}[keys]
 seal_key_file = "${larder.scratch.join('seal-key')}"
 [uploads]
 lease = "${LEASE} s"

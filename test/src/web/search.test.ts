@@ -1,36 +1,15 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { type DatabaseOptions, openDatabase } from '@larder/cache-server/database/database';
 import { insertNameParts } from '@larder/cache-server/database/tables/name-parts';
 import { searchPaths } from '@larder/cache-server/web/search';
-import { formatBase32 } from '@larder/signing/base32';
+import { hashPartOf, nameOf } from '../bench/made-up-cache.js';
 import { needsComponent } from '../engines/components.js';
 import { searchedPaths } from '../engines/config.js';
 import { openDatabase as openPostgres } from '../engines/postgres.js';
 import { makeScratch } from '../engines/scratch.js';
 
-const packages = [
-  'openssl',
-  'python3.12-requests',
-  'firefox',
-  'glibc',
-  'linux',
-  'perl5.40-DBI',
-  'gtk+3',
-  'X_y',
-];
 const BATCH = 1000;
-
-/** A name that some of nixpkgs' could have; every fourth path has the name of another. */
-function nameOf(at: number): string {
-  const one = at - (at % 4 === 3 ? 3 : 0);
-  return `${packages[one % packages.length]}${one >> 9}-${one % 31}.${one % 7}`;
-}
-
-function hashOf(at: number): string {
-  return formatBase32(createHash('sha1').update(`${at}`).digest());
-}
 
 async function search(t: TestContext, options: DatabaseOptions): Promise<void> {
   await using database = await openDatabase(options);
@@ -46,9 +25,9 @@ async function search(t: TestContext, options: DatabaseOptions): Promise<void> {
   for (let from = 0; from < count; from += BATCH) {
     const rows = Array.from({ length: Math.min(BATCH, count - from) }, (_, at) => ({
       cache_id: id,
-      hash_part: hashOf(from + at),
+      hash_part: hashPartOf(from + at),
       name: nameOf(from + at),
-      nar_hash: hashOf(from + at),
+      nar_hash: hashPartOf(from + at),
       nar_size: from + at,
       deriver: null,
       ca: null,
@@ -79,9 +58,17 @@ async function search(t: TestContext, options: DatabaseOptions): Promise<void> {
   assert.ok((await names('requests')).length > 20);
   assert.ok((await names('DBI perl')).length > 20, 'capitals and the order of words do not matter');
   assert.deepEqual(await names('ssl'), [], 'words are found by their beginnings');
-  const { byHash } = await searchPaths(database, id, hashOf(7).slice(0, 8));
+  const { byHash } = await searchPaths(database, id, hashPartOf(7).slice(0, 8));
   assert.ok(byHash.some(({ name }) => name === nameOf(7)));
-  for (const question of ['f', 'firefox', 'requests 3.1', 'linux 5', hashOf(9).slice(0, 5), 'zzz', 'x y z']) {
+  for (const question of [
+    'f',
+    'firefox',
+    'requests 3.1',
+    'linux 5',
+    hashPartOf(9).slice(0, 5),
+    'zzz',
+    'x y z',
+  ]) {
     const started = performance.now();
     const { byName, byHash: hashes } = await searchPaths(database, id, question);
     const took = performance.now() - started;
