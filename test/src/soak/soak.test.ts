@@ -10,4 +10,6 @@ test('two replicas lose nothing while they, their database and their storage are
   t.diagnostic(JSON.stringify(result));
   assert.deepEqual(result.faults, []);
   assert.ok(result.pushed > 0 && result.kept > 0 && result.collections > 0);
+  // On a machine that is slow one of the four may come too late.
+  assert.ok(Object.keys(result.kills).length >= 3, 'it was killed that often, and lost nothing');
 });
