@@ -85,7 +85,7 @@ const deltas = z
     enabled: z.boolean().default(true),
     max_nar: byteSize.prefault('128 MiB'),
     workers: z.int().min(1).max(256).optional(),
-    memory: byteSize.prefault('768 MiB'),
+    memory: byteSize.prefault('512 MiB'),
     keep: duration.prefault('30 d'),
     max_size: byteSize.prefault('10 GiB'),
   })

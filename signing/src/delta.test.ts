@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { DeltaDecoder, makeDelta } from './delta.js';
+import { DeltaDecoder, DeltaEncoder, deltaMemory, makeDelta } from './delta.js';
 import { hasCode } from './errors.js';
 
 function apply(base: Uint8Array, delta: Uint8Array, pieces = delta.length): Buffer {
@@ -54,4 +54,22 @@ test('a delta that breaks off, goes on, or is none is refused; with another base
     (error) => hasCode(error, 'codec-malformed'),
   );
   assert.ok(!apply(randomBytes(10_000), delta).equals(next));
+});
+
+test('a delta that would be too large is none; the base may be overwritten meanwhile', () => {
+  const base = randomBytes(40_000);
+  const next = Buffer.concat([randomBytes(20_000), base.subarray(0, 20_000)]);
+  const buffer = Buffer.from(base);
+  const encoder = new DeltaEncoder(buffer, next.length);
+  next.copy(buffer);
+  assert.equal(encoder.encode(buffer, 19_000), undefined);
+  const delta = encoder.encode(buffer, 21_000);
+  encoder.close();
+  assert.ok(apply(base, delta!).equals(next));
+  assert.throws(() => new DeltaEncoder(base, 2 ** 27 + 1), (error) => hasCode(error, 'delta-too-large'));
+});
+
+test('the largest archives take no more memory than is said', () => {
+  const sizes = { baseSize: 2 ** 27, newSize: 2 ** 27, maxSize: 2 ** 25 };
+  assert.ok(deltaMemory(sizes) <= 512 * 2 ** 20);
 });

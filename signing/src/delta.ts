@@ -14,14 +14,30 @@ export const MAX_DELTA_NAR = 2 ** DEFAULT_WINDOW_LOG_MAX;
 
 /** What finds most: smaller tables forget the far half of the dictionary, faster strategies miss what moved. */
 const LEVEL = 6;
+/** A place in the table for each four bytes remembers as much as one for each byte, with a quarter of the memory. */
+const HASH_LOG_BELOW_WINDOW = 2;
 const MAX_HASH_LOG = 24;
 const MAX_CHAIN_LOG = 25;
 const MIN_LOG = 10;
 
-/** Bytes of memory that making a delta takes, both archives included. */
-export function deltaMemory(baseSize: number, newSize: number): number {
-  const { hashLog, chainLog } = tableLogs(baseSize + newSize);
-  return baseSize + 2 * newSize + 4 * (2 ** hashLog + 2 ** chainLog);
+/** Bytes that a place in the table takes, and how many tables there are: the dictionary's, and the copy that goes on growing. */
+const PLACE_SIZE = 5;
+const TABLES = 2;
+
+/** Bytes of what a delta is between, and of the largest that is of use. */
+export interface DeltaSizes {
+  readonly baseSize: number;
+  readonly newSize: number;
+  readonly maxSize: number;
+}
+
+/**
+ * Bytes of memory that making a delta takes: the dictionary, the buffer that held it and then holds the new archive, the
+ * tables, and the delta itself.
+ */
+export function deltaMemory({ baseSize, newSize, maxSize }: DeltaSizes): number {
+  const { hashLog } = tableLogs(baseSize + newSize);
+  return baseSize + Math.max(baseSize, newSize) + TABLES * PLACE_SIZE * 2 ** hashLog + maxSize;
 }
 
 function tableLogs(size: number): {
@@ -32,9 +48,55 @@ function tableLogs(size: number): {
   const windowLog = Math.max(MIN_LOG, Math.min(DEFAULT_WINDOW_LOG_MAX, Math.ceil(Math.log2(size))));
   return {
     windowLog,
-    hashLog: Math.min(MAX_HASH_LOG, windowLog),
+    hashLog: Math.max(MIN_LOG, Math.min(MAX_HASH_LOG, windowLog - HASH_LOG_BELOW_WINDOW)),
     chainLog: Math.min(MAX_CHAIN_LOG, windowLog),
   };
+}
+
+/** This thread's, for one delta after another: what it holds would else stay until the garbage collector comes by. */
+let spareContext: Zstd.CCtx | undefined;
+
+/** Makes deltas to one archive, on this thread. */
+export class DeltaEncoder {
+  readonly #context: Zstd.CCtx;
+  readonly #newSize: number;
+
+  /**
+   * Takes a copy of `base`: its buffer may be used again, for the new archive.
+   * @throws `delta-too-large` for archives beyond {@link MAX_DELTA_NAR}
+   */
+  constructor(base: Uint8Array, newSize: number) {
+    if (base.length > MAX_DELTA_NAR || newSize > MAX_DELTA_NAR) throw tooLarge();
+    const { CCtx, CParameter } = zstd();
+    const context = spareContext ?? new CCtx();
+    spareContext = undefined;
+    const { windowLog, hashLog, chainLog } = tableLogs(base.length + newSize);
+    context.setParameter(CParameter.compressionLevel, LEVEL);
+    context.setParameter(CParameter.windowLog, windowLog);
+    context.setParameter(CParameter.hashLog, hashLog);
+    context.setParameter(CParameter.chainLog, chainLog);
+    if (base.length > 0) context.loadDictionary(base);
+    this.#context = context;
+    this.#newSize = newSize;
+  }
+
+  /** The delta, made in one step; `undefined` if it is larger than `maxSize`, which is noticed when it is. */
+  encode(next: Uint8Array, maxSize = Number.POSITIVE_INFINITY): Uint8Array | undefined {
+    if (next.length !== this.#newSize) throw new RangeError(`${next.length} bytes, not ${this.#newSize}`);
+    const output = Buffer.allocUnsafeSlow(Math.min(maxSize, zstd().compressBound(next.length)));
+    try {
+      return Uint8Array.from(output.subarray(0, this.#context.compress2(output, next)));
+    } catch (error) {
+      if (error instanceof Error && error.message.includes('buffer is too small')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Lets go of the dictionary. */
+  close(): void {
+    this.#context.reset(zstd().ResetDirective.sessionAndParameters);
+    spareContext = this.#context;
+  }
 }
 
 /**
@@ -42,19 +104,12 @@ function tableLogs(size: number): {
  * @throws `delta-too-large` for archives beyond {@link MAX_DELTA_NAR}
  */
 export function makeDelta(base: Uint8Array, next: Uint8Array): Uint8Array {
-  if (base.length > MAX_DELTA_NAR || next.length > MAX_DELTA_NAR) throw tooLarge();
-  const { CCtx, CParameter, EndDirective, compressBound } = zstd();
-  const context = new CCtx();
-  const { windowLog, hashLog, chainLog } = tableLogs(base.length + next.length);
-  context.setParameter(CParameter.compressionLevel, LEVEL);
-  context.setParameter(CParameter.windowLog, windowLog);
-  context.setParameter(CParameter.hashLog, hashLog);
-  context.setParameter(CParameter.chainLog, chainLog);
-  if (base.length > 0) context.loadDictionary(base);
-  context.setPledgedSrcSize(next.length);
-  const output = Buffer.allocUnsafeSlow(compressBound(next.length));
-  const [, produced] = context.compressStream2(output, next, EndDirective.end);
-  return Uint8Array.from(output.subarray(0, produced));
+  const encoder = new DeltaEncoder(base, next.length);
+  try {
+    return encoder.encode(next)!;
+  } finally {
+    encoder.close();
+  }
 }
 
 /** Gives the new archive of a delta that comes piecemeal. What it gives is as good as its hash: bases may be others. */

@@ -116,12 +116,14 @@ export interface DeltasRequest {
 
 /**
  * A delta that the client may have. Without `size` it is being made: whoever asks for it waits, or gets the archive if it
- * takes too long or comes to nothing.
+ * takes too long or comes to nothing. Whoever would rather not wait asks again when it should be there.
  */
 export interface DeltaOffer {
   readonly narHash: string;
   readonly base: string;
   readonly size?: number;
+  /** Until one that is being made is there, roughly. */
+  readonly seconds?: number;
 }
 
 export interface DeltasResponse {
@@ -194,6 +196,7 @@ export function parseDeltasResponse(value: unknown): DeltasResponse {
         narHash: narHashText(offer.narHash, `${at}.narHash`),
         base: narHashText(offer.base, `${at}.base`),
         ...(isAbsent(offer.size) ? {} : { size: asSize(offer.size, `${at}.size`) }),
+        ...(isAbsent(offer.seconds) ? {} : { seconds: asSeconds(offer.seconds, `${at}.seconds`) }),
       };
     }),
   };
@@ -211,6 +214,11 @@ export function parseArchivesRequest(value: unknown): readonly ArchiveRequest[] 
       ...(isAbsent(base) ? {} : { base: narHashText(base, `${at}.base`) }),
     };
   });
+}
+
+function asSeconds(value: unknown, field: string): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
+  throw malformed(field, 'a number of seconds');
 }
 
 function narHashText(value: unknown, field: string): string {

@@ -10,6 +10,8 @@ export interface WorkerPoolOptions {
   readonly size?: number;
   /** Jobs a thread takes at a time, so that those waiting for the network leave it to the others; 8 by default. */
   readonly jobsPerWorker?: number;
+  /** Milliseconds without a job after which a thread ends, and gives back the memory it holds; never by default. */
+  readonly idleTimeout?: number;
 }
 
 export interface RunOptions {
@@ -56,6 +58,7 @@ export class WorkerPool<Jobs extends JobTable> {
   readonly #module: URL;
   readonly #size: number;
   readonly #jobsPerWorker: number;
+  readonly #idleTimeout: number | undefined;
   readonly #threads = new Set<PoolThread>();
   readonly #spares = new SpareBatches();
   #queue: PoolJob[] = [];
@@ -67,6 +70,7 @@ export class WorkerPool<Jobs extends JobTable> {
     this.#module = module;
     this.#size = Math.max(1, options.size ?? availableParallelism());
     this.#jobsPerWorker = Math.max(1, options.jobsPerWorker ?? 8);
+    this.#idleTimeout = options.idleTimeout;
   }
 
   /** Threads at most. */
@@ -124,6 +128,15 @@ export class WorkerPool<Jobs extends JobTable> {
     }
   }
 
+  #endWhenIdle(thread: PoolThread): void {
+    if (this.#idleTimeout === undefined || thread.load > 0) return;
+    const { jobsBegun } = thread;
+    setTimeout(() => {
+      if (thread.load > 0 || thread.jobsBegun !== jobsBegun || !this.#threads.delete(thread)) return;
+      void thread.terminate(undefined);
+    }, this.#idleTimeout).unref();
+  }
+
   /** Jobs that begin to wait tell nobody. */
   #lookAgain(): void {
     this.#looking ??= setTimeout(() => {
@@ -146,7 +159,10 @@ export class WorkerPool<Jobs extends JobTable> {
     if (best?.load === 0) return best;
     if (this.#threads.size < this.#size) {
       const thread = new PoolThread(this.#module, {
-        onFree: () => this.#dispatch(),
+        onFree: () => {
+          this.#dispatch();
+          this.#endWhenIdle(thread);
+        },
         onExit: () => {
           this.#threads.delete(thread);
           this.#dispatch();
@@ -171,6 +187,7 @@ class PoolThread {
   readonly #jobs = new Map<number, PoolJob>();
   readonly #events: ThreadEvents;
   #crash: unknown;
+  jobsBegun = 0;
 
   constructor(module: URL, events: ThreadEvents) {
     this.#events = events;
@@ -198,6 +215,7 @@ class PoolThread {
 
   start(job: PoolJob): void {
     if (this.#jobs.size === 0) this.#worker.ref();
+    this.jobsBegun++;
     this.#jobs.set(job.id, job);
     job.start((message, transfer) => this.#worker.postMessage(message, [...transfer]));
   }

@@ -13,7 +13,7 @@ import { type NarRow, queryNars } from '../database/tables/nars.js';
 import { ServerError } from '../errors.js';
 import { objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
-import type { DeltaMaker } from './delta-maker.js';
+import type { DeltaMaker, DeltaOrder } from './delta-maker.js';
 
 export interface DeltaStoreOptions {
   readonly database: Database;
@@ -54,7 +54,7 @@ interface Pair {
 export class DeltaStore {
   readonly #options: DeltaStoreOptions;
   /** Those being made, by their key. */
-  readonly #making = new Map<string, Promise<DeltaRow | undefined>>();
+  readonly #making = new Map<string, Making>();
 
   constructor(options: DeltaStoreOptions) {
     this.#options = options;
@@ -90,7 +90,7 @@ export class DeltaStore {
     const nars = await queryNars(database.read, cache.id, [base, narHash]);
     const pair = { base: nars.get(base), next: nars.get(narHash) };
     if (!isPair(pair) || !this.#accepts(pair)) return undefined;
-    return (await this.#make(cache, pair))?.size ?? undefined;
+    return (await this.#make(cache, pair).row)?.size ?? undefined;
   }
 
   /**
@@ -114,47 +114,52 @@ export class DeltaStore {
   }
 
   #begin(cache: Cache, next: NarRow, { known, bases, nars }: BeginOptions): DeltaOffer | undefined {
-    if (this.#options.maker.backlog > LONGEST_BACKLOG) return undefined;
+    const { maker } = this.#options;
     const tried = new Set(known.map(({ base_hash }) => base_hash));
     for (const hash of bases) {
       const base = nars.get(hash);
       if (base === undefined || tried.has(hash) || !this.#accepts({ base, next })) continue;
-      void this.#make(cache, { base, next });
-      return { narHash: next.nar_hash, base: hash };
+      const isNew = !this.#making.has(keyOf(cache, { base, next }));
+      if (isNew && maker.backlog > LONGEST_BACKLOG) return undefined;
+      const { seconds } = this.#make(cache, { base, next });
+      return { narHash: next.nar_hash, base: hash, seconds: Math.ceil(seconds * 1000) / 1000 };
     }
     return undefined;
   }
 
   /** NARs that another tool stored lie elsewhere and may be packed in another way: there are no deltas between those. */
-  #accepts({ base, next }: Pair): boolean {
-    return base.file === null && next.file === null && this.#options.maker.accepts(side(base), side(next));
+  #accepts(pair: Pair): boolean {
+    return pair.base.file === null && pair.next.file === null && this.#options.maker.accepts(orderOf(pair));
   }
 
-  /** Never rejects: a delta that cannot be made is one that is not there. */
-  #make(cache: Cache, pair: Pair): Promise<DeltaRow | undefined> {
-    const key = objectKeys.delta(cache.name, pair.base.nar_hash, pair.next.nar_hash);
-    let making = this.#making.get(key);
-    if (making === undefined) {
-      making = this.#makeNow(cache, pair)
-        .catch((error: unknown) => {
-          this.#options.logger.warn({ err: error, key }, 'cannot make a delta');
-          return undefined;
-        })
-        .finally(() => this.#making.delete(key));
-      this.#making.set(key, making);
-    }
+  /** Its row never rejects: a delta that cannot be made is one that is not there. */
+  #make(cache: Cache, pair: Pair): Making {
+    const key = keyOf(cache, pair);
+    const known = this.#making.get(key);
+    if (known !== undefined) return known;
+    const job = this.#options.maker.make(cache.name, orderOf(pair));
+    const row = job.result
+      .then((delta) => this.#keep(cache, pair, delta))
+      .catch((error: unknown) => {
+        this.#options.logger.warn({ err: error, key }, 'cannot make a delta');
+        return undefined;
+      })
+      .finally(() => this.#making.delete(key));
+    const making = {
+      row,
+      get seconds() {
+        return job.seconds;
+      },
+    };
+    this.#making.set(key, making);
     return making;
   }
 
-  async #makeNow(cache: Cache, { base, next }: Pair): Promise<DeltaRow | undefined> {
-    const delta = await this.#options.maker.make(cache.name, side(base), side(next));
-    return delta === undefined ? undefined : this.#keep(cache, { base, next }, delta);
-  }
-
-  async #keep(cache: Cache, { base, next }: Pair, delta: Uint8Array): Promise<DeltaRow> {
+  async #keep(cache: Cache, pair: Pair, delta: Uint8Array | undefined): Promise<DeltaRow> {
     const { database, storage } = this.#options;
-    const key = objectKeys.delta(cache.name, base.nar_hash, next.nar_hash);
-    const isWorth = delta.length <= next.file_size * WORTH;
+    const { base, next } = pair;
+    const key = keyOf(cache, pair);
+    const isWorth = delta !== undefined && delta.length <= orderOf(pair).maxSize;
     if (isWorth) await storage.put(key, delta, { contentType: 'application/zstd' });
     const now = Date.now();
     const row: DeltaRow = {
@@ -184,6 +189,13 @@ export class DeltaStore {
   }
 }
 
+/** A delta under way. */
+interface Making {
+  readonly row: Promise<DeltaRow | undefined>;
+  /** Seconds until it is there, roughly. */
+  readonly seconds: number;
+}
+
 interface BeginOptions {
   readonly known: readonly DeltaRow[];
   readonly bases: readonly string[];
@@ -211,6 +223,14 @@ function groupByNar(rows: readonly DeltaRow[]): Map<string, DeltaRow[]> {
 
 function isPair(pair: { base: NarRow | undefined; next: NarRow | undefined }): pair is Pair {
   return pair.base !== undefined && pair.next !== undefined;
+}
+
+function keyOf(cache: Cache, { base, next }: Pair): string {
+  return objectKeys.delta(cache.name, base.nar_hash, next.nar_hash);
+}
+
+function orderOf({ base, next }: Pair): DeltaOrder {
+  return { base: side(base), next: side(next), maxSize: Math.floor(next.file_size * WORTH) };
 }
 
 function side({ nar_hash: narHash, nar_size: narSize }: NarRow) {

@@ -38,7 +38,7 @@ export function deltaRoutes(services: Services): CacheRoute[] {
       about: {
         summary: 'Ask for deltas to what the client has',
         details:
-          'What is offered without a size is being made. Hashes are 52 characters of base-32, without a prefix.',
+          'What is offered without a size is being made, and should be there in so many seconds. Hashes are 52 characters of base-32, without a prefix.',
         group: 'fetching',
         body: { json: deltasRequest },
         answers: { 200: { what: 'The best for each NAR for which there is one', json: deltasResponse } },

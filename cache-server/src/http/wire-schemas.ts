@@ -102,7 +102,16 @@ export const deltasRequest = z
 
 export const deltasResponse = z
   .object({
-    offers: z.array(z.object({ narHash: bareHash, base: bareHash, size: bytes.exactOptional() })).readonly(),
+    offers: z
+      .array(
+        z.object({
+          narHash: bareHash,
+          base: bareHash,
+          size: bytes.exactOptional(),
+          seconds: z.number().min(0).exactOptional(),
+        }),
+      )
+      .readonly(),
   })
   .meta({ id: 'DeltasResponse' }) satisfies z.ZodType<DeltasResponse>;
 
