@@ -66,7 +66,10 @@ test('a delta that would be too large is none; the base may be overwritten meanw
   const delta = encoder.encode(buffer, 21_000);
   encoder.close();
   assert.ok(apply(base, delta!).equals(next));
-  assert.throws(() => new DeltaEncoder(base, 2 ** 27 + 1), (error) => hasCode(error, 'delta-too-large'));
+  assert.throws(
+    () => new DeltaEncoder(base, 2 ** 27 + 1),
+    (error) => hasCode(error, 'delta-too-large'),
+  );
 });
 
 test('the largest archives take no more memory than is said', () => {

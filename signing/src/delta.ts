@@ -14,8 +14,8 @@ export const MAX_DELTA_NAR = 2 ** DEFAULT_WINDOW_LOG_MAX;
 
 /** What finds most: smaller tables forget the far half of the dictionary, faster strategies miss what moved. */
 const LEVEL = 6;
-/** A place in the table for each four bytes remembers as much as one for each byte, with a quarter of the memory. */
-const HASH_LOG_BELOW_WINDOW = 2;
+/** A table has a place for each byte of the older archive, where archives are large for each second one: that does as well. */
+const LARGE_WINDOW_LOG = 23;
 const MAX_HASH_LOG = 24;
 const MAX_CHAIN_LOG = 25;
 const MIN_LOG = 10;
@@ -46,9 +46,10 @@ function tableLogs(size: number): {
   readonly chainLog: number;
 } {
   const windowLog = Math.max(MIN_LOG, Math.min(DEFAULT_WINDOW_LOG_MAX, Math.ceil(Math.log2(size))));
+  const hashLog = windowLog - (windowLog >= LARGE_WINDOW_LOG ? 2 : 1);
   return {
     windowLog,
-    hashLog: Math.max(MIN_LOG, Math.min(MAX_HASH_LOG, windowLog - HASH_LOG_BELOW_WINDOW)),
+    hashLog: Math.max(MIN_LOG, Math.min(MAX_HASH_LOG, hashLog)),
     chainLog: Math.min(MAX_CHAIN_LOG, windowLog),
   };
 }

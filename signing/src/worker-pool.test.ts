@@ -181,3 +181,12 @@ test('threads start when needed, and idle ones let the process end', () => {
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], { timeout: 10_000 });
   assert.equal(output.toString(), '0\n42\n');
 });
+
+test('a thread without work ends, and the next job gets a new one', async () => {
+  await using pool = new WorkerPool<SampleJobs>(MODULE, { size: 1, idleTimeout: 20 });
+  const threadOf = async () => (await pool.run('thread', null).result).id;
+  const [first, again] = [await threadOf(), await threadOf()];
+  assert.equal(first, again);
+  while (pool.threads > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.notEqual(await threadOf(), first);
+});

@@ -78,6 +78,11 @@ export class WorkerPool<Jobs extends JobTable> {
     return this.#size;
   }
 
+  /** Threads there are now. */
+  get threads(): number {
+    return this.#threads.size;
+  }
+
   /** Jobs that threads have, and those that wait for one. */
   get load(): { readonly running: number; readonly waiting: number } {
     let running = 0;

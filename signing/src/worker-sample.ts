@@ -1,3 +1,4 @@
+import { threadId } from 'node:worker_threads';
 import { LarderError } from './errors.js';
 import { type JobContext, serveJobs } from './worker-jobs.js';
 
@@ -9,13 +10,18 @@ export type SampleJobs = {
   readonly fail: { readonly params: { readonly kind: 'larder' | 'system' | 'text' }; readonly result: null };
   readonly crash: { readonly params: { readonly how: 'throw' | 'exit' }; readonly result: null };
   readonly spin: { readonly params: null; readonly result: null };
+  readonly thread: { readonly params: null; readonly result: { readonly id: number } };
   readonly fill: { readonly params: { readonly bytes: Uint8Array }; readonly result: Uint8Array };
 };
 
-serveJobs<SampleJobs>({ add, echo, emit, fail, crash, spin, fill });
+serveJobs<SampleJobs>({ add, echo, emit, fail, crash, spin, thread, fill });
 
 async function add({ a, b }: { readonly a: number; readonly b: number }): Promise<number> {
   return a + b;
+}
+
+async function thread(): Promise<{ readonly id: number }> {
+  return { id: threadId };
 }
 
 async function echo(_: null, context: JobContext): Promise<{ readonly size: number }> {

@@ -16,6 +16,7 @@ import { type AnswerHead, header } from '../http/answer.js';
 import { decodeBody } from '../http/content-encoding.js';
 import type { HttpClient, HttpResponse } from '../http/http-client.js';
 import { HttpError } from '../http/http-error.js';
+import type { LinkSpeed } from '../http/link-speed.js';
 
 /** Bytes of a request from which on it pays to compress it. */
 const packedFrom = 1024;
@@ -32,6 +33,11 @@ export class LarderApi {
     this.#cache = decodeURIComponent(parts.pop() ?? '');
     this.#server = [root.origin, ...parts].join('/');
     this.#http = http;
+  }
+
+  /** How fast bodies come from it. */
+  get speed(): LinkSpeed {
+    return this.#http.speedOf(new URL(this.#server));
   }
 
   /**
@@ -76,7 +82,7 @@ export class LarderApi {
       signal,
     });
     try {
-      yield* response.body as AsyncIterable<Uint8Array>;
+      yield* this.speed.watch(response.body);
     } catch (error) {
       signal?.throwIfAborted();
       throw new HttpError('cache-unreachable', { method: 'POST', url, cause: error });

@@ -13,6 +13,8 @@ export interface PlannedDelta {
   readonly base: DeltaBase;
   /** Bytes, if it is known to be there. */
   readonly size: number | undefined;
+  /** When one that is being made should be there, in milliseconds of `performance.now()`. */
+  readonly due?: number;
 }
 
 /** Archives below this size, in bytes as the cache has them, are not worth a delta. */
@@ -100,11 +102,17 @@ async function offersOf(
   for (const path of paths) {
     const offer = offered.get(bareHash(path.narHash));
     const base = usable(path).find(({ narHash }) => bareHash(narHash) === offer?.base);
-    const most = ((path as NarInfo).fileSize ?? path.narSize) * worth;
-    if (offer === undefined || base === undefined || (offer.size ?? 0) > most) continue;
-    planned.set(path.storePath, { base, size: offer.size });
+    if (offer === undefined || base === undefined || !isWorthIts(offer.size ?? 0, path)) continue;
+    const { size, seconds } = offer;
+    const due = seconds === undefined ? {} : { due: performance.now() + seconds * 1000 };
+    planned.set(path.storePath, { base, size, ...(size === undefined ? due : {}) });
   }
   return planned;
+}
+
+/** Whether a delta of so many bytes is enough below the archive to be worth the work. */
+export function isWorthIts(size: number, path: PathInfo): boolean {
+  return size <= ((path as NarInfo).fileSize ?? path.narSize) * worth;
 }
 
 /** As the download API names archives: nix32 without a prefix. */

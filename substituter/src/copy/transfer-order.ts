@@ -39,8 +39,14 @@ export class TransferOrder {
     );
   }
 
-  takeSmall(): FoundPath | undefined {
-    return this.#small.take();
+  /** One that comes after the plan was made. */
+  add(found: FoundPath): void {
+    const queues = isSmall(found) ? [this.#small] : [this.#large, this.#largest];
+    for (const queue of queues) queue.add(found);
+  }
+
+  get isEmpty(): boolean {
+    return this.#small.isEmpty && this.#large.isEmpty;
   }
 
   /** Small paths that may be fetched in one go: all from one source. A single one that may not is alone. */
@@ -68,13 +74,22 @@ export class TransferOrder {
 }
 
 class PathQueue {
-  readonly #paths: readonly FoundPath[];
+  readonly #paths: FoundPath[];
   readonly #taken: Set<FoundPath>;
   #next = 0;
 
   constructor(paths: readonly FoundPath[], taken: Set<FoundPath>) {
-    this.#paths = paths;
+    this.#paths = [...paths];
     this.#taken = taken;
+  }
+
+  add(found: FoundPath): void {
+    this.#paths.push(found);
+  }
+
+  get isEmpty(): boolean {
+    while (this.#next < this.#paths.length && this.#taken.has(this.#paths[this.#next]!)) this.#next++;
+    return this.#next >= this.#paths.length;
   }
 
   /** The next, if it is `wanted`. */

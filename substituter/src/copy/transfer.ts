@@ -12,6 +12,7 @@ import { CommitQueue } from './commit-queue.js';
 import type { CopyListener } from './copy-events.js';
 import type { Destination, Reception } from './destination.js';
 import { isSourceFault } from './nar-mismatch.js';
+import { PromisedDeltas } from './promised-deltas.js';
 import { comesWithOthers } from './receive-archives.js';
 import { TransferOrder } from './transfer-order.js';
 
@@ -56,12 +57,17 @@ export class Transfer {
   readonly #fetched = new Map<StorePath, { readonly bytes: number; readonly isDelta: boolean }>();
   readonly #batches = new Semaphore(batchTransfers);
   readonly #announced = new Set<StorePath>();
+  readonly #promised: readonly FoundPath[];
+  /** Paths of which it is not known yet whether they come by a delta that is being made; and who waits for that. */
+  #undecided = 0;
+  #wakeLanes: (() => void)[] = [];
   #busy: FoundPath[] = [];
   #failure: { readonly error: unknown } | undefined;
 
   constructor(plan: readonly FoundPath[], options: TransferOptions) {
     this.#options = options;
-    this.#order = new TransferOrder(plan);
+    this.#promised = plan.filter(({ delta }) => delta?.due !== undefined);
+    this.#order = new TransferOrder(plan.filter(({ delta }) => delta?.due === undefined));
     this.#signal =
       options.signal === undefined
         ? this.#abort.signal
@@ -75,6 +81,7 @@ export class Transfer {
   }
 
   async run(): Promise<void> {
+    this.#awaitDeltas();
     const large = Array.from({ length: this.#options.concurrency }, (_, lane) =>
       // Half go up from the leaves, so that commits flow; half take the largest, so that none is left last.
       this.#runLane(() => (lane % 2 === 0 ? this.#order.takeLarge() : this.#order.takeLargest())),
@@ -92,7 +99,10 @@ export class Transfer {
     for (;;) {
       if (this.#signal.aborted) return;
       const next = take() ?? (await this.#takeBusy());
-      if (next === undefined) return;
+      if (next === undefined) {
+        if (!(await this.#waitForMore())) return;
+        continue;
+      }
       try {
         await this.#transfer(next);
       } catch (error) {
@@ -108,12 +118,35 @@ export class Transfer {
       const batch = this.#order.takeSmallBatch(mayJoin);
       if (batch.length < 2) {
         const next = batch[0] ?? (await this.#takeBusy());
-        if (next === undefined) return;
+        if (next === undefined) {
+          if (!(await this.#waitForMore())) return;
+          continue;
+        }
         await this.#transfer(next).catch((error: unknown) => this.#fail(error));
         continue;
       }
       await this.#batches.run(() => this.#receiveMany(batch)).catch((error: unknown) => this.#fail(error));
     }
+  }
+
+  /** Meanwhile the link is used for other paths. */
+  #awaitDeltas(): void {
+    const deltas = new PromisedDeltas({ isIdle: () => this.#order.isEmpty, signal: this.#signal });
+    this.#undecided = this.#promised.length;
+    for (const found of this.#promised) {
+      void deltas.decide(found).then((decided) => {
+        this.#order.add(decided);
+        this.#undecided--;
+        for (const wake of this.#wakeLanes.splice(0)) wake();
+      });
+    }
+  }
+
+  /** Waits until there may be more to take; false when there never will be. */
+  async #waitForMore(): Promise<boolean> {
+    if (this.#undecided === 0) return false;
+    await new Promise<void>((resolve) => this.#wakeLanes.push(resolve));
+    return true;
   }
 
   /** Several paths in one go; one that does not come is fetched by itself. */

@@ -17,6 +17,7 @@ import {
 import { decodeContent } from './content-encoding.js';
 import { Hedge } from './hedge.js';
 import { HttpError, isTransientHttpError, shownUrl } from './http-error.js';
+import { LinkSpeed } from './link-speed.js';
 import { withRetries } from './retry.js';
 import { exchangeSmall, pipelinedRequest, type SmallAnswer } from './small-exchange.js';
 
@@ -94,6 +95,7 @@ export class HttpClient {
   readonly #pipelined: Agent;
   /** By server. */
   readonly #hedges = new Map<string, Hedge>();
+  readonly #speeds = new Map<string, LinkSpeed>();
 
   constructor(options: HttpClientOptions) {
     this.#options = options;
@@ -185,6 +187,16 @@ export class HttpClient {
       this.#hedges.set(origin, hedge);
     }
     return hedge;
+  }
+
+  /** How fast bodies come from a server. */
+  speedOf({ origin }: URL): LinkSpeed {
+    let speed = this.#speeds.get(origin);
+    if (speed === undefined) {
+      speed = new LinkSpeed();
+      this.#speeds.set(origin, speed);
+    }
+    return speed;
   }
 
   /** One exchange, tried once: for callers who try again in their own way. */

@@ -30,7 +30,7 @@ export async function* openResumable(
       // A body that was encoded on the way has other bytes each time: no range of it means anything.
       validator = header(response, 'content-encoding') === undefined ? strongValidator(response) : undefined;
       let skip = position - startOf(response, url, position);
-      for await (const chunk of decodeBody(response, signal)) {
+      for await (const chunk of client.speedOf(url).watch(decodeBody(response, signal))) {
         if (skip >= chunk.length) {
           skip -= chunk.length;
           continue;

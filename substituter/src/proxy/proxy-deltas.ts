@@ -5,6 +5,7 @@ import type { StorePath } from '@larder/signing/store-path';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
 import { findDeltaBases } from '../copy/delta-bases.js';
 import { bareHash, type PlannedDelta, planDeltas } from '../copy/delta-plan.js';
+import { PromisedDeltas } from '../copy/promised-deltas.js';
 import type { FoundPath } from '../source-set.js';
 import type { MachineStore } from '../store.js';
 import type { NarShelf } from './nar-shelf.js';
@@ -41,6 +42,7 @@ const LEVEL = 1;
  */
 export class ProxyDeltas {
   readonly #options: ProxyDeltasOptions;
+  readonly #promised: PromisedDeltas;
   readonly #planned = new Map<StorePath, Promise<PlannedDelta | undefined>>();
   #waiting: FoundPath[] = [];
   #batch: Promise<ReadonlyMap<StorePath, PlannedDelta>> | undefined;
@@ -48,6 +50,7 @@ export class ProxyDeltas {
 
   constructor(options: ProxyDeltasOptions) {
     this.#options = options;
+    this.#promised = new PromisedDeltas({ isIdle: () => true, signal: options.signal });
   }
 
   /** A client is about to want this path. */
@@ -100,9 +103,10 @@ export class ProxyDeltas {
    */
   async shelve(name: string, found: FoundPath): Promise<number | undefined> {
     const { info, source } = found;
-    const delta = await this.#planned.get(info.storePath);
+    const planned = await this.#planned.get(info.storePath);
     // It is for once: what is gone from the shelf, or did not fit, comes as it is the next time.
     this.#planned.delete(info.storePath);
+    const { delta } = await this.#promised.decide({ ...found, delta: planned });
     if (delta === undefined || !(source instanceof BinaryCache)) return undefined;
     const compression = compressionOfUrl(name);
     if (compression !== 'zstd') return undefined;

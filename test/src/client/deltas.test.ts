@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { collectDeltas } from '@larder/cache-server/deltas/delta-retention';
 import { openFoundation } from '@larder/cache-server/start';
+import type { DeltasRequest } from '@larder/signing/download';
 import type { CopyEvent } from '@larder/substituter/copy/copy-events';
 import { addNar } from '@larder/substituter/local-store/add-path';
 import { pino } from 'pino';
@@ -80,6 +86,23 @@ describe('deltas', () => {
     const answer = await server.fetch(at, { headers: { range: 'bytes=0-9' } });
     assert.equal(answer.status, 206);
     assert.match(answer.headers.get('cache-control') ?? '', /^public.*immutable/);
+  });
+
+  test('whoever is promised deltas that take too long fetches the archives meanwhile', async () => {
+    await using server = await TestServer.start();
+    await using client = TestClient.create();
+    await using scratch = await makeScratch('deltas');
+    await using slow = await startSlowMaker(server.url);
+    const [large, small] = [versions('large', 1_200_000), versions('small', 20_000)];
+    await publish(server, [large.old, small.old, large.fresh, small.fresh]);
+    const from = `${slow.url}/main`;
+    await copy(client, [large.old, small.old], { from, scratch });
+    const finished = await copy(client, [large.fresh, small.fresh], { from, scratch });
+    assert.deepEqual(
+      finished.map(({ delta }) => delta),
+      [false, false],
+    );
+    assert.ok(slow.asked > 0);
   });
 
   test('a base that is not what the database says costs nothing but the archive', async () => {
@@ -222,6 +245,45 @@ describe('deltas', () => {
     assert.equal(await objects(), 0);
   });
 });
+
+/** The same server, but that its deltas always take ten minutes more. */
+async function startSlowMaker(url: string) {
+  let asked = 0;
+  const relay = createServer((request, response) => {
+    void buffer(request).then(async (body) => {
+      if (request.url?.endsWith('/deltas')) {
+        asked++;
+        const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+        const { wanted } = JSON.parse(text.toString()) as DeltasRequest;
+        const offers = wanted.map(({ narHash, bases: [base] }) => ({ narHash, base, seconds: 600 }));
+        response.end(JSON.stringify({ offers }));
+        return;
+      }
+      const { method = 'GET', headers } = request;
+      const { host: _, connection: __, ...rest } = headers;
+      const answer = await fetch(`${url}${request.url}`, {
+        method,
+        headers: { ...(rest as Record<string, string>), 'accept-encoding': 'identity' },
+        ...(method === 'POST' ? { body } : {}),
+      });
+      const { 'content-encoding': ___, ...back } = Object.fromEntries(answer.headers);
+      response.writeHead(answer.status, back);
+      response.end(Buffer.from(await answer.arrayBuffer()));
+    });
+  });
+  relay.listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  return {
+    url: `http://127.0.0.1:${(relay.address() as AddressInfo).port}`,
+    get asked() {
+      return asked;
+    },
+    [Symbol.asyncDispose]: async () => {
+      relay.closeAllConnections();
+      await new Promise((resolve) => relay.close(resolve));
+    },
+  };
+}
 
 function noise(size: number): string {
   return randomBytes(size / 2).toString('hex');
