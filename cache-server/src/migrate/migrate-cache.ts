@@ -65,11 +65,16 @@ export async function surveyMigration(
     const paths = loaded.filter(isMovable);
     migration.refused.push(...loaded.filter(isRefused));
     const known = cache === undefined ? new Set() : await findPresent(foundation, cache, paths);
-    for (const { draft } of paths) {
-      if (known.has(draft.storePath)) migration.present++;
-      else migration.published++;
+    migration.present += known.size;
+    for (const { draft, findNar } of paths.filter(({ draft }) => !known.has(draft.storePath))) {
       const hash = draft.narHash.toString();
-      if (known.has(draft.storePath) || nars.has(hash)) continue;
+      const nar = nars.has(hash) ? undefined : await findNar();
+      if (nar !== undefined && 'why' in nar) {
+        migration.refused.push({ path: draft.storePath, why: nar.why });
+        continue;
+      }
+      migration.published++;
+      if (nar === undefined) continue;
       nars.add(hash);
       migration.nars++;
       migration.bytes += draft.narSize;

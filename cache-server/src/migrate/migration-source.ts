@@ -21,7 +21,12 @@ export interface MigratingNar {
 
 export interface MigratingPath {
   readonly draft: PathDraft;
-  readonly nar: MigratingNar;
+  /** Looks for its NAR, which only who needs it should ask for; gives why there is none. */
+  findNar(): Promise<MigratingNar | MissingNar>;
+}
+
+export interface MissingNar {
+  readonly why: string;
 }
 
 /** A path that cannot be moved. */

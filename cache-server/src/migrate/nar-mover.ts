@@ -46,16 +46,13 @@ export class NarMover {
     return move;
   }
 
-  async #bring({ draft, nar }: MigratingPath, narHash: string): Promise<string | undefined> {
+  async #bring({ draft, findNar }: MigratingPath, narHash: string): Promise<string | undefined> {
     const { nars } = this.#intake;
     if ((await nars.findForUpload(this.#cache, narHash)) !== undefined) return undefined;
+    if (await this.#share(narHash)) return undefined;
+    const nar = await findNar();
+    if ('why' in nar) return nar.why;
     try {
-      const { database, storage, config } = this.#foundation;
-      const options = { database, storage, keepUnused: config.uploads.pending, ...this.#intake };
-      if (await copyNar(options, this.#cache, { narHash, others: this.#others })) {
-        this.sums.shared++;
-        return undefined;
-      }
       const { compression } = nar;
       const { narSize } = draft;
       const row = await nars.receive(this.#cache, nar.open(), { compression, narHash, narSize });
@@ -66,5 +63,13 @@ export class NarMover {
       if (!isPathsOwn(error)) throw error;
       return (await nar.explain?.()) ?? error.message;
     }
+  }
+
+  async #share(narHash: string): Promise<boolean> {
+    const { database, storage, config } = this.#foundation;
+    const options = { database, storage, keepUnused: config.uploads.pending, ...this.#intake };
+    const isShared = await copyNar(options, this.#cache, { narHash, others: this.#others });
+    if (isShared) this.sums.shared++;
+    return isShared;
   }
 }

@@ -22,7 +22,7 @@ export function addMigrateOptions(command: Command): Command {
       collect,
     )
     .option('--upstream-key <key>', 'the public key that signs what it has; one for each --upstream', collect)
-    .option('--jobs <count>', 'NARs that are moved at once', parseJobs, availableParallelism())
+    .option('--jobs <count>', 'NARs that are moved at once', parseJobs, 2 * availableParallelism())
     .option('--dry-run', 'count what there is to do by the index of the other cache, and change nothing')
     .option('--json', 'print what was done as JSON');
 }

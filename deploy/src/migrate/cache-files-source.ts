@@ -95,10 +95,8 @@ export class CacheFilesSource implements MigrationSource<string> {
       if (trusted !== undefined)
         checkTrust(info, { storeDir, trusted, requireSignatures: true, source: this.#files.uri });
       const compression = parseCompression(info.compression);
-      const { url } = info;
-      if (/^[a-z]+:|[?#]/i.test(url))
-        throw new LarderError('narinfo-malformed', `its URL '${url}' is not that of a file of this cache`);
-      return { draft: draftOfNarInfo(info), nar: { compression, open: () => this.#files.open(url) } };
+      const nar = { compression, open: () => this.#files.open(info.url) };
+      return { draft: draftOfNarInfo(info), findNar: async () => nar };
     } catch (error) {
       return { path: info.storePath, why: refusal(error).why };
     }

@@ -8,6 +8,7 @@ import type {
   MigratingPath,
   MigrationEntry,
   MigrationSource,
+  MissingNar,
   RefusedPath,
 } from '../migration-source.js';
 import type { AtticCache, AtticDatabase, AtticObject } from './attic-database.js';
@@ -39,27 +40,22 @@ export class AtticSource implements MigrationSource<number> {
   async load(ids: readonly number[]): Promise<(MigratingPath | RefusedPath)[]> {
     const objects = await this.#database.objects(ids);
     const found = ids.flatMap((id) => objects.get(id) ?? []);
-    return Promise.all(found.map((object) => this.#load(object)));
+    return found.map((object) => this.#describe(object));
   }
 
-  async #load(object: AtticObject): Promise<MigratingPath | RefusedPath> {
+  #describe(object: AtticObject): MigratingPath | RefusedPath {
     try {
       const draft = draftOf(object, this.#cache.storeDir);
-      const nar = await this.#findNar(object);
-      return 'why' in nar ? { path: draft.storePath, why: nar.why } : { draft, nar };
+      return { draft, findNar: () => this.#findNar(object) };
     } catch (error) {
-      if (
-        !(error instanceof LarderError) &&
-        !(error instanceof z.ZodError) &&
-        !(error instanceof SyntaxError)
-      )
-        throw error;
-      return { path: object.store_path, why: error.message };
+      if (error instanceof LarderError || error instanceof z.ZodError || error instanceof SyntaxError)
+        return { path: object.store_path, why: error.message };
+      throw error;
     }
   }
 
   /** The object's own NAR or, if that is incomplete, another that attic has of the same contents. */
-  async #findNar(object: AtticObject): Promise<MigratingNar | { readonly why: string }> {
+  async #findNar(object: AtticObject): Promise<MigratingNar | MissingNar> {
     const own =
       object.state === 'V'
         ? await this.#assemble(object, object.nar_id)
@@ -72,10 +68,7 @@ export class AtticSource implements MigrationSource<number> {
     return own;
   }
 
-  async #assemble(
-    { nar_size: narSize }: AtticObject,
-    narId: number,
-  ): Promise<MigratingNar | { readonly why: string }> {
+  async #assemble({ nar_size: narSize }: AtticObject, narId: number): Promise<MigratingNar | MissingNar> {
     return assembleNar({ ...(await this.#database.pieces(narId)), narSize }, this.#files);
   }
 }

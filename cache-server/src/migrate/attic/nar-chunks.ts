@@ -1,7 +1,7 @@
 import { decompress } from '@larder/signing/codec';
 import { type Compression, isCompression } from '@larder/signing/compression';
 import { Hasher, parseHash } from '@larder/signing/hash';
-import type { MigratingNar } from '../migration-source.js';
+import type { MigratingNar, MissingNar } from '../migration-source.js';
 import { isPathsOwn } from '../refusal.js';
 import type { AtticChunk, AtticPiece } from './attic-database.js';
 import { readAhead } from './read-ahead.js';
@@ -29,7 +29,7 @@ export interface NarPieces {
 export function assembleNar(
   { pieces, count, narSize }: NarPieces,
   files: ChunkFiles,
-): MigratingNar | { readonly why: string } {
+): MigratingNar | MissingNar {
   if (pieces.length !== count)
     return { why: `its NAR is incomplete: attic's database names ${pieces.length} of ${count} chunks` };
   const chunks: Chunk[] = [];
