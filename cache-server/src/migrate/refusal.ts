@@ -7,6 +7,7 @@ const FATAL: ReadonlySet<string> = new Set([
   'lease-lost',
   'lease-busy',
   'quota-exceeded',
+  'key-unsealable',
   'cache-unreachable',
   'cache-refused',
 ]);

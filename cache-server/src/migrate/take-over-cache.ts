@@ -20,7 +20,7 @@ export interface CacheElsewhere {
  * The cache that paths are to go to: made, or the one of that name. What the latter was set to since stays; upstreams it does
  * not have yet are added.
  * @param merge whether a cache that is not of an earlier run may take the paths too, and gets the keys beside its own
- * @throws `cache-exists`, `cache-name-malformed`, `key-exists`
+ * @throws `cache-exists`, `cache-name-malformed`, `key-exists`, `key-unsealable`
  */
 export async function takeOverCache(
   caches: CacheDirectory,
@@ -28,7 +28,11 @@ export async function takeOverCache(
   { merge = false }: { readonly merge?: boolean } = {},
 ): Promise<Cache> {
   const known = await caches.find(wanted.name);
-  if (known === undefined) return caches.create(wanted);
+  if (known === undefined) {
+    // Whoever runs this with another seal key than the server's would make a cache that it cannot open: the others tell.
+    await caches.list();
+    return caches.create(wanted);
+  }
   checkSame(known, wanted, merge);
   let cache = known;
   for (const key of lackingKeys(known, wanted)) cache = await caches.importKey(cache, key);

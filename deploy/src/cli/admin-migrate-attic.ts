@@ -59,7 +59,6 @@ export function createMigrateAtticCommand(): Command {
 }
 
 async function runMigrateAttic(options: AtticOptions): Promise<void> {
-  const upstreams = readUpstreamOptions(options);
   const { defaultRetention, jobs, json } = options;
   const retention =
     defaultRetention === undefined
@@ -67,6 +66,7 @@ async function runMigrateAttic(options: AtticOptions): Promise<void> {
       : parseDuration(defaultRetention, '--default-retention') * 1000;
   const names = readNames(options.cache ?? []);
   await using client = createClient(loadSettings());
+  const upstreams = await readUpstreamOptions(options, client.context);
   await using files = await AtticStorage.open(options.storage, client.context);
   await using database = await AtticDatabase.open(options.database);
   const isDry = options.dryRun === true;

@@ -61,10 +61,10 @@ export function createMigrateFilesCommand(): Command {
 
 async function runMigrateFiles(place: string, options: FilesOptions): Promise<void> {
   checkCacheName(options.cache);
-  const upstreams = readUpstreamOptions(options);
   const secrets = options.secretKeyFile ?? [];
   const keys = await Promise.all(secrets.map(async (file) => SecretKey.parse(await readFile(file, 'utf8'))));
   await using client = createClient(loadSettings());
+  const upstreams = await readUpstreamOptions(options, client.context);
   const files = await openFiles(place, client.context);
   try {
     const { storeDir, priority } = await readInfo(files);

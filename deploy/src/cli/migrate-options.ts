@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os';
 import type { Upstream } from '@larder/cache-server/caches/cache-options';
 import { PublicKey } from '@larder/signing/key';
+import { type OpenContext, openCacheFiles } from '@larder/substituter/open-store';
+import { parseStoreUri } from '@larder/substituter/store-uri';
 import type { Command } from 'commander';
 import { addPlaceOptions, type ServerPlace } from './admin-place.js';
 import { collect, usageError } from './command.js';
@@ -32,14 +34,34 @@ function parseJobs(text: string): number {
   throw usageError(`--jobs takes a number from 1, not '${text}'`);
 }
 
-/** @throws `usage`, `key-malformed` */
-export function readUpstreamOptions({ upstream = [], upstreamKey = [] }: MigrateVerbOptions): Upstream[] {
+/**
+ * The upstreams that are named, each after it has answered: one that does not would look like one that has nothing.
+ * @throws `usage`, `key-malformed`, `cache-unreachable`
+ */
+export async function readUpstreamOptions(
+  { upstream = [], upstreamKey = [] }: MigrateVerbOptions,
+  context: OpenContext,
+): Promise<Upstream[]> {
   if (upstream.length !== upstreamKey.length)
     throw usageError(
       '--upstream URL and --upstream-key NAME:BASE64 go together, one of each for every upstream',
     );
-  return upstream.map((url, index) => ({
+  const upstreams = upstream.map((url, index) => ({
     url: url.replace(/\/+$/, ''),
     publicKeys: [PublicKey.parse(upstreamKey[index] ?? '').format()],
   }));
+  for (const { url } of upstreams) await checkUpstream(url, context);
+  return upstreams;
+}
+
+async function checkUpstream(url: string, context: OpenContext): Promise<void> {
+  const uri = parseStoreUri(url);
+  if (uri.kind !== 'http') throw usageError(`--upstream takes http(s)://…, not '${url}'`);
+  const files = await openCacheFiles(uri, context);
+  try {
+    if ((await files.read('nix-cache-info')) === undefined)
+      throw usageError(`--upstream: ${url} has no nix-cache-info: it is not a binary cache`);
+  } finally {
+    await files.close();
+  }
 }

@@ -7,7 +7,7 @@ import pg from 'pg';
 import { needsComponent } from '../engines/components.js';
 import { openDatabase } from '../engines/postgres.js';
 import { openBucket, type S3Bucket } from '../engines/s3.js';
-import { makeScratch } from '../engines/scratch.js';
+import { freePort, makeScratch } from '../engines/scratch.js';
 import { Nix } from '../oracle/nix.js';
 import { TestServer } from '../server/running.js';
 import { AtticServer } from './attic-server.js';
@@ -63,6 +63,21 @@ test('an attic server on PostgreSQL and S3 is taken over into a server on Postgr
       );
     },
   );
+
+  await t.test('an upstream that does not answer is none, and nothing is begun', async () => {
+    const nobody = [
+      '--upstream',
+      `http://127.0.0.1:${await freePort()}`,
+      '--upstream-key',
+      key.publicKey().format(),
+    ];
+    const ran = await runMigrate(scratch, [...args, ...nobody], {
+      toml,
+      env: { ...env, NIX_CONFIG: 'download-attempts = 1' },
+    });
+    assert.equal(ran.status, 1, ran.stdout.toString());
+    assert.match(ran.stderr, /nix-cache-info/);
+  });
 
   await t.test('with it, all is moved and fetched', async () => {
     await using upstream = await TestServer.start();

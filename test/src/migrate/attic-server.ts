@@ -143,6 +143,7 @@ export class AtticServer implements AsyncDisposable {
       readonly storePath: string;
       readonly references?: readonly string[];
       readonly sigs?: readonly string[];
+      readonly ca?: string;
     },
   ): Promise<number> {
     const baseName = (path: string): string => path.replace('/nix/store/', '');
@@ -155,7 +156,7 @@ export class AtticServer implements AsyncDisposable {
       system: null,
       deriver: null,
       sigs: JSON.stringify(object.sigs ?? []),
-      ca: null,
+      ca: object.ca ?? null,
       created_at: TIME,
     });
   }

@@ -172,7 +172,8 @@ test('what attic has lost or damaged is left out, with the reason, and the rest 
       const nar = await nix.runBytes('nix-store', ['--dump', tree]);
       const compression = name === 'damaged' ? 'zstd' : 'br';
       const id = await attic.addNar(nar, compression);
-      await attic.addObject(cache, id, { storePath });
+      const [{ ca = '' } = {}] = name === 'sound' ? await nix.pathInfo(storePath) : [];
+      await attic.addObject(cache, id, { storePath, ca });
       if (name === 'twin') await attic.addNar(nar, 'xz');
       await spoil(attic, name, { id, storePath });
     }
@@ -205,6 +206,8 @@ test('what attic has lost or damaged is left out, with the reason, and the rest 
   assert.equal(why.size, 8);
   assert.deepEqual([migration?.published, migration?.dangling], [3, 1]);
   await using server = await TestServer.start({ scratch });
+  const narinfo = await (await server.fetch(`/team/${hashPartOf(stored.get('sound') ?? '')}.narinfo`)).text();
+  assert.match(narinfo, /^CA: fixed:r:sha256:/m);
   const sound = ['sound', 'recovered', 'twin'].map((name) => stored.get(name) ?? '');
   const fetched = await nix.fetchFresh(`${server.url}/team`, key.publicKey().format(), sound);
   assert.equal(fetched.status, 0, fetched.stderr);
