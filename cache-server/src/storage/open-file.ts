@@ -3,15 +3,22 @@ import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { ByteRange } from './storage.js';
 
-/** Bytes read and written at a time: beyond it, fewer calls save nothing, and what is read no longer waits in the processor's cache. */
-const CHUNK = 512 * 1024;
-/** Buffers kept for the next file. */
-const KEPT = 64;
+/**
+ * Bytes read and written at a time. Whoever takes them fast gets larger chunks, which cost fewer calls; beyond a mebibyte
+ * that saves nothing. The slow, of whom there may be thousands, get small ones: two for each are in memory.
+ */
+const SIZES = [64 * 1024, 256 * 1024, 1024 * 1024] as const;
+/** Milliseconds within which a chunk leaves, for the next to be larger; and beyond which the next is small again. */
+const FAST = 10;
+const SLOW = 100;
+/** Bytes of buffers of each size that are kept for the next file. */
+const KEPT = 32 * 1024 * 1024;
 
 const openFile = promisify(open);
 const readFile = promisify(read);
 
-const spare: Buffer[] = [];
+/** By the index of their size. */
+const spare: readonly Buffer[][] = SIZES.map(() => []);
 
 /**
  * A file that is open for reading, below Node's streams: those make a new buffer for every chunk, whose pages the kernel
@@ -58,17 +65,20 @@ export class OpenFile {
    * @throws FileReadError, and `ERR_STREAM_…` when `sink` is closed before all is written
    */
   async send(sink: Writable, { start, end }: ByteRange, signal?: AbortSignal): Promise<void> {
-    let writing: Promise<void> | undefined;
+    let writing: Promise<number> | undefined;
+    let size = 1;
     const broken = whenClosed(sink);
     try {
       for (let position = start; position <= end; ) {
         signal?.throwIfAborted();
-        const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(CHUNK);
-        const length = Math.min(CHUNK, end - position + 1);
-        const bytesRead = await readAt(this.#fd, buffer, { length, position });
+        const chunk = takeChunk(size);
+        const length = Math.min(chunk.buffer.length, end - position + 1);
+        const bytesRead = await readAt(this.#fd, chunk.buffer, { length, position });
         position += bytesRead;
-        await writing;
-        writing = Promise.race([broken.promise, write(sink, buffer, bytesRead)]);
+        const taken = await writing;
+        if (taken !== undefined)
+          size = taken < FAST ? Math.min(size + 1, SIZES.length - 1) : taken > SLOW ? 0 : size;
+        writing = Promise.race([broken.promise, write(sink, chunk, bytesRead)]);
         // Heard of when it is awaited, one chunk later.
         writing.catch(() => undefined);
       }
@@ -77,6 +87,22 @@ export class OpenFile {
       broken.stop();
     }
   }
+}
+
+interface Chunk {
+  readonly buffer: Buffer;
+  /** Index of its size. */
+  readonly size: number;
+}
+
+function takeChunk(size: number): Chunk {
+  const buffer = spare[size]?.pop() ?? Buffer.allocUnsafeSlow(SIZES[size] ?? SIZES[0]);
+  return { buffer, size };
+}
+
+function keepChunk({ buffer, size }: Chunk): void {
+  const kept = spare[size];
+  if (kept !== undefined && kept.length * buffer.length < KEPT) kept.push(buffer);
 }
 
 /** Reading failed, not writing. */
@@ -96,16 +122,21 @@ async function readAt(
   throw new FileReadError(`the file ends after ${position} bytes, and was longer when it was opened`);
 }
 
-/** Resolves when the bytes have left. The buffer is for others then; one of a write that failed is not. */
-function write(sink: Writable, buffer: Buffer, length: number): Promise<void> {
+/**
+ * Resolves when the bytes have left, to the milliseconds that it took. The buffer is for others then; one of a write that
+ * failed is not.
+ */
+function write(sink: Writable, chunk: Chunk, length: number): Promise<number> {
+  const started = performance.now();
+  const { buffer } = chunk;
   return new Promise((resolve, reject) => {
-    sink.write(length === CHUNK ? buffer : buffer.subarray(0, length), (error) => {
+    sink.write(length === buffer.length ? buffer : buffer.subarray(0, length), (error) => {
       if (error) {
         reject(error);
         return;
       }
-      if (spare.length < KEPT) spare.push(buffer);
-      resolve();
+      keepChunk(chunk);
+      resolve(performance.now() - started);
     });
   });
 }
