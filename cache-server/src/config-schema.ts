@@ -104,12 +104,17 @@ const rateLimits = z
 
 const reads = z
   .strictObject({
-    redirect: z.enum(['none', 'presigned', 'cdn']).default('none'),
+    redirect: z.enum(['none', 'presigned', 'cdn', 'accel']).default('none'),
     presigned_for: duration.prefault('1 h'),
     cdn_url: z
       .url()
       .transform((url) => url.replace(/\/+$/, ''))
       .optional(),
+    accel_location: z
+      .string()
+      .regex(/^\/[\w./-]+$/, 'must be a location of the proxy, such as /larder-storage')
+      .transform((location) => location.replace(/\/+$/, ''))
+      .default('/larder-storage'),
   })
   .refine(({ redirect, cdn_url: url }) => redirect !== 'cdn' || url !== undefined, {
     path: ['cdn_url'],

@@ -158,9 +158,10 @@ in
       rate_limits.per_token = number "Requests with one token; 0 for no limit.";
       rate_limits.trust_forwarded_for = flag "Whether a proxy in front says whose a request is.";
 
-      reads.redirect = choice [ "none" "presigned" "cdn" ] "Where NARs are fetched from.";
+      reads.redirect = choice [ "none" "presigned" "cdn" "accel" ] "Where NARs are fetched from.";
       reads.presigned_for = time "How long a presigned address is good for.";
       reads.cdn_url = text "Where the CDN has the bucket.";
+      reads.accel_location = text "The internal location where nginx has the storage.";
 
       upstreams.timeout = time "For a cache behind a cache to answer.";
       upstreams.negative = time "For how long it is remembered that such a cache has not got a path.";

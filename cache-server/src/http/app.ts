@@ -65,7 +65,7 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
       context.env.outgoing.destroy();
       return context.body(null);
     }
-    if (record.isPage === true) return sendErrorPage(context, services, { error, requestId: record.id });
+    if (record.isPage) return sendErrorPage(context, services, { error, requestId: record.id });
     const { status, headers, body } = describeError(error, record.id);
     return context.json(body, status, { ...headers, 'Cache-Control': 'no-store' });
   });

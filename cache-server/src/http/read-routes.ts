@@ -6,7 +6,7 @@ import { cacheInfoText } from '../caches/cache-directory.js';
 import { ServerError } from '../errors.js';
 import type { ServedNarInfo } from '../read/narinfo-cache.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
-import { directUrl } from './direct-reads.js';
+import { directRead } from './direct-reads.js';
 import { NIX32 } from './path-parameters.js';
 import { pullNar } from './pull-nar.js';
 import type { CacheRoute, RouteContext } from './route.js';
@@ -96,9 +96,10 @@ export function readRoutes(services: Services): CacheRoute[] {
         const key = objectKeys.nar(grant.cache.name, narHash);
         const elsewhere =
           incoming.method !== 'HEAD' && (await isStored(grant, narHash))
-            ? await directUrl(services, grant.cache, key)
+            ? await directRead(services, { cache: grant.cache, key, incoming })
             : undefined;
-        if (elsewhere !== undefined) return context.body(null, 302, elsewhere);
+        if (elsewhere !== undefined)
+          return context.body(null, elsewhere.status, { ...headers, ...elsewhere.headers });
         const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag });
         if (sent !== undefined) return sent;
         const pulled = await pullNar(upstreams, grant.cache, { narHash, incoming, outgoing, headers });
@@ -188,12 +189,16 @@ export function readRoutes(services: Services): CacheRoute[] {
     const key = narKey(grant.cache.name, row);
     if (row.file !== `nar/${file}`)
       return incoming.method === 'HEAD' ? new Response(null, { status: 200 }) : absent(context);
-    const elsewhere = incoming.method === 'HEAD' ? undefined : await directUrl(services, grant.cache, key);
-    if (elsewhere !== undefined) return context.body(null, 302, elsewhere);
     const headers = {
       'Content-Type': 'application/x-nix-nar',
       'Cache-Control': `${cacheControl(grant, IMMUTABLE_AGE)}, immutable`,
     };
+    const elsewhere =
+      incoming.method === 'HEAD'
+        ? undefined
+        : await directRead(services, { cache: grant.cache, key, incoming });
+    if (elsewhere !== undefined)
+      return context.body(null, elsewhere.status, { ...headers, ...elsewhere.headers });
     const sent = await sendObject(storage, key, { incoming, outgoing, headers, etag: `"${file}"` });
     return sent ?? absent(context);
   }
@@ -202,15 +207,15 @@ export function readRoutes(services: Services): CacheRoute[] {
 /** Below Hono, and as text: headers and body leave in one write, without a Response being made of them. */
 export function sendNarInfo(
   narInfo: ServedNarInfo,
-  { incoming, outgoing, cache }: Exchange & { readonly cache: Cache },
+  { incoming, outgoing, cache, requestId }: Exchange & { readonly cache: Cache; readonly requestId?: string },
 ): void {
   const isKnown = matchesEtag(incoming.headers['if-none-match'], narInfo.etag);
-  outgoing.writeHead(isKnown ? 304 : 200, {
-    'Content-Type': 'text/x-nix-narinfo',
-    'Cache-Control': cacheControl({ cache }, NARINFO_AGE),
-    ETag: narInfo.etag,
-    ...(isKnown ? {} : { 'Content-Length': narInfo.size }),
-  });
+  // As a list, which Node sends as it is.
+  const headers = ['Content-Type', 'text/x-nix-narinfo', 'ETag', narInfo.etag];
+  headers.push('Cache-Control', cacheControl({ cache }, NARINFO_AGE));
+  if (!isKnown) headers.push('Content-Length', `${narInfo.size}`);
+  if (requestId !== undefined) headers.push('X-Request-Id', requestId);
+  outgoing.writeHead(isKnown ? 304 : 200, headers);
   outgoing.end(isKnown ? undefined : narInfo.text);
 }
 

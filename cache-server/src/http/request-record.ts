@@ -7,26 +7,41 @@ export interface RequestRecord {
   /** Milliseconds of the monotonic clock. */
   readonly started: number;
   /** What the request asks for, as it says: any name. */
-  cache?: string;
+  cache: string | undefined;
   /** The cache of that name, once the request was admitted to it. */
-  admitted?: string;
+  admitted: string | undefined;
   /** The route that took it. */
-  route?: { readonly template: string; readonly isLookup: boolean };
+  route: { readonly template: string; readonly isLookup: boolean } | undefined;
   /** The token that was presented. */
-  token?: { readonly id?: number; readonly name: string };
+  token: { readonly id?: number; readonly name: string } | undefined;
   /** Whether a person asks: what goes wrong is told as a page. */
-  isPage?: true;
+  isPage: boolean;
   /** What went wrong, where the answer does not tell it all. */
-  error?: unknown;
+  error: unknown;
 }
 
 const records = new WeakMap<IncomingMessage, RequestRecord>();
 
-/** Begins the record of a request. An id that a proxy gave it goes on. */
-export function beginRecord(incoming: IncomingMessage): RequestRecord {
+/** A record that only its maker knows of. An id that a proxy gave the request goes on. */
+export function newRecord(incoming: IncomingMessage): RequestRecord {
   const given = incoming.headers['x-request-id'];
   const id = typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID();
-  const record: RequestRecord = { id, started: performance.now() };
+  // All of it at once: an object that grows later costs more than everything else about it.
+  return {
+    id,
+    started: performance.now(),
+    cache: undefined,
+    admitted: undefined,
+    route: undefined,
+    token: undefined,
+    isPage: false,
+    error: undefined,
+  };
+}
+
+/** Begins the record of a request, for all who meet the request. */
+export function beginRecord(incoming: IncomingMessage): RequestRecord {
+  const record = newRecord(incoming);
   records.set(incoming, record);
   return record;
 }

@@ -1,16 +1,13 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import { LarderError } from '@larder/signing/errors';
-import type { Logger } from 'pino';
 import type { ServerConfig } from '../config.js';
-import type { Metrics } from '../observe/metrics.js';
-import type { UsageRecorder } from '../usage/usage-recorder.js';
 import { createApp } from './app.js';
 import { quickNarInfos } from './quick-narinfos.js';
-import { beginRecord, type RequestRecord } from './request-record.js';
+import { accountRequests } from './request-account.js';
+import { beginRecord } from './request-record.js';
 import type { Services } from './services.js';
 
 /** How long requests that were cut off may take to tidy up, in milliseconds. */
@@ -26,24 +23,20 @@ export interface HttpServer {
 
 /** Binds the server. @throws what listening throws, such as EADDRINUSE */
 export async function listen(services: Services): Promise<HttpServer> {
-  const { config, logger, metrics, traces, usage, isStopping } = services;
+  const { config, traces, isStopping } = services;
   const app = createApp(services);
   // It puts a light Response in the place of the global one: that alone halves the cost of a small answer.
   const listener = getRequestListener(answerHeads(app.fetch as Fetch));
-  const quickly = quickNarInfos(services);
+  const account = accountRequests(services);
+  const quickly = traces === undefined ? quickNarInfos(services, account) : () => false;
   const running = new Set<Promise<void>>();
   const server = createServer(serverOptions(config), (incoming, outgoing) => {
-    const record = beginRecord(incoming);
-    outgoing.setHeader('X-Request-Id', record.id);
     // Told to stop: this connection's next request goes to another replica.
     if (isStopping()) outgoing.shouldKeepAlive = false;
-    const log = logOf(incoming, outgoing, { config, logger, record });
-    const measure = measureOf(incoming, outgoing, { metrics, usage, record });
-    outgoing.once('close', () => {
-      log();
-      measure();
-    });
-    if (traces === undefined && quickly(incoming, outgoing, record)) return;
+    if (quickly(incoming, outgoing)) return;
+    const record = beginRecord(incoming);
+    outgoing.setHeader('X-Request-Id', record.id);
+    outgoing.once('close', () => account({ incoming, outgoing, record }));
     const answer = () => listener(incoming, outgoing);
     const answering =
       traces === undefined ? answer() : traces.request({ incoming, outgoing, record }, answer);
@@ -117,82 +110,4 @@ async function close(server: Server, deadline: number): Promise<void> {
     clearInterval(sweep);
     clearTimeout(force);
   }
-}
-
-/** What of a connection's bytes earlier requests account for: a request's first bytes are read before it is seen. */
-const counted = new WeakMap<Socket, Pick<Socket, 'bytesRead' | 'bytesWritten'>>();
-
-interface MeasureOptions {
-  readonly metrics: Metrics | undefined;
-  readonly usage: UsageRecorder;
-  readonly record: RequestRecord;
-}
-
-function measureOf(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  { metrics, usage, record }: MeasureOptions,
-): () => void {
-  const { socket } = incoming;
-  return () => {
-    const before = counted.get(socket);
-    const { bytesRead, bytesWritten } = socket;
-    counted.set(socket, { bytesRead, bytesWritten });
-    const method = incoming.method ?? '';
-    const status = outgoing.statusCode;
-    const received = bytesRead - (before?.bytesRead ?? 0);
-    const sent = bytesWritten - (before?.bytesWritten ?? 0);
-    const { admitted: cache, route } = record;
-    if (cache !== undefined && route !== undefined)
-      usage.note({ cache, method, route: route.template, status, sent, received });
-    metrics?.request({
-      method,
-      route: route?.template ?? 'none',
-      status,
-      seconds: (performance.now() - record.started) / 1000,
-      cache,
-      isLookup: route?.isLookup ?? false,
-      received,
-      sent,
-    });
-  };
-}
-
-interface LogOptions {
-  readonly config: ServerConfig;
-  readonly logger: Logger;
-  readonly record: RequestRecord;
-}
-
-function logOf(incoming: IncomingMessage, outgoing: ServerResponse, options: LogOptions): () => void {
-  const { config, logger, record } = options;
-  return () => {
-    const status = outgoing.statusCode;
-    const isFault = record.error !== undefined && status >= 500;
-    if (!isFault && !isWanted(config.log.requests, incoming.method ?? '')) return;
-    const line = {
-      request: record.id,
-      method: incoming.method,
-      url: incoming.url,
-      status,
-      ms: Math.round((performance.now() - record.started) * 10) / 10,
-      // Not a finished answer: the client went away, or we did.
-      ...(outgoing.writableFinished ? {} : { cut: true }),
-      ...(record.cache === undefined ? {} : { cache: record.cache }),
-      ...(record.token === undefined ? {} : { token: record.token.id ?? record.token.name }),
-      ...(record.error === undefined ? {} : describe(record.error, isFault)),
-    };
-    if (isFault) logger.error(line, 'request failed');
-    else logger.info(line, 'request');
-  };
-}
-
-function isWanted(which: ServerConfig['log']['requests'], method: string): boolean {
-  if (which === 'all') return true;
-  return which === 'writes' && method !== 'GET' && method !== 'HEAD';
-}
-
-function describe(error: unknown, isFault: boolean): Readonly<Record<string, unknown>> {
-  if (isFault) return { err: error };
-  return { code: error instanceof LarderError ? error.code : 'internal' };
 }

@@ -21,6 +21,8 @@ export interface NarInfoCacheOptions {
 interface Entry {
   readonly narInfo: ServedNarInfo;
   readonly until: number;
+  /** Whether it was asked for since it was last looked at for room. */
+  isUsed: boolean;
 }
 
 const DEFAULT_CAPACITY = 64 * 2 ** 20;
@@ -36,7 +38,7 @@ export class NarInfoCache {
   readonly #database: Database;
   readonly #capacity: number;
   readonly #freshness: number;
-  /** In the order of last use: a Map keeps that of insertion. */
+  /** The oldest first. When room is wanted, those in use get a second chance: cheaper than an order of last use. */
   readonly #entries = new Map<string, Entry>();
   #bytes = 0;
   /** Counts invalidations, so that a lookup that began before one does not keep what it found. */
@@ -57,8 +59,7 @@ export class NarInfoCache {
       this.#remove(key, entry);
       return undefined;
     }
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
+    entry.isUsed = true;
     return entry.narInfo;
   }
 
@@ -90,11 +91,16 @@ export class NarInfoCache {
   #add(key: string, narInfo: ServedNarInfo): void {
     const before = this.#entries.get(key);
     if (before !== undefined) this.#remove(key, before);
-    this.#entries.set(key, { narInfo, until: Date.now() + this.#freshness });
+    this.#entries.set(key, { narInfo, until: Date.now() + this.#freshness, isUsed: false });
     this.#bytes += narInfo.size + ENTRY_OVERHEAD;
+    // What is put back is met again at the end, unused by then.
     for (const [oldest, entry] of this.#entries) {
       if (this.#bytes <= this.#capacity) break;
-      this.#remove(oldest, entry);
+      if (entry.isUsed) {
+        entry.isUsed = false;
+        this.#entries.delete(oldest);
+        this.#entries.set(oldest, entry);
+      } else this.#remove(oldest, entry);
     }
   }
 

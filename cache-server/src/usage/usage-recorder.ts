@@ -4,6 +4,7 @@ import type { Database } from '../database/database.js';
 import { addUsageDays, type UsageCounts, type UsageDaysTable } from '../database/tables/usage-days.js';
 
 const INTERVAL = 10_000;
+const DAY = 86_400_000;
 
 /** A request that was answered. */
 export interface UsedCache {
@@ -41,7 +42,7 @@ export class UsageRecorder {
   note(use: UsedCache): void {
     const kind = kindOf(use);
     if (kind === undefined) return;
-    const key = `${today()} ${use.cache}`;
+    const key = `${Math.floor(Date.now() / DAY)} ${use.cache}`;
     let counts = this.#counts.get(key);
     if (counts === undefined) {
       counts = { lookups: 0, hits: 0, nars: 0, bytes_sent: 0, uploads: 0, bytes_received: 0 };
@@ -65,7 +66,7 @@ export class UsageRecorder {
         const [day = '', name = ''] = key.split(' ');
         const cache = await this.#caches.find(name);
         // A cache that was deleted meanwhile has no use any more.
-        if (cache !== undefined) rows.push({ cache_id: cache.id, day, ...counts });
+        if (cache !== undefined) rows.push({ cache_id: cache.id, day: dayOf(Number(day) * DAY), ...counts });
       }
       await addUsageDays(this.#database.write, rows);
     } catch (error) {
@@ -79,9 +80,9 @@ export class UsageRecorder {
   }
 }
 
-/** The day of now, UTC. */
-export function today(): string {
-  return new Date().toISOString().slice(0, 10);
+/** The day of a time, UTC. */
+export function dayOf(time: number): string {
+  return new Date(time).toISOString().slice(0, 10);
 }
 
 /** Routes that count, by method and template. */

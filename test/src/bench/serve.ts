@@ -1,5 +1,6 @@
+import { writeFile } from 'node:fs/promises';
 import { storePathHashPart } from '@larder/signing/store-path';
-import { type Nginx, startNginx } from '../engines/nginx.js';
+import { type Nginx, startAcceleratingProxy, startNginx } from '../engines/nginx.js';
 import { fetchNarInfo } from '../faults/served-cache.js';
 import { LarderServer } from '../larder/server.js';
 import { defaultStoreDir } from '../store-dir.js';
@@ -19,13 +20,20 @@ export async function benchServing(setting: Setting, options: ServeOptions): Pro
   const { server, larder } = setting;
   await using nginx = await startNginx(`${server.data}/storage/main`);
   const files = await filesOf(setting);
-  const rows = await measureServer({ server, nginx, files, processes: 'one process' }, options);
-  // Over the same index and files: the first has nothing to do meanwhile.
+  const { url } = server;
+  const rows = await measureServer({ server, url, nginx, files, how: 'one process' }, options);
+  // Over the same index and files: the others have nothing to do meanwhile.
   await using both = await LarderServer.start(larder, { data: server.data, args: ['--processes', '2'] });
-  return [
-    ...rows,
-    ...(await measureServer({ server: both, nginx, files, processes: 'two processes' }, options)),
-  ];
+  rows.push(
+    ...(await measureServer({ server: both, url: both.url, nginx, files, how: 'two processes' }, options)),
+  );
+  const config = larder.scratch.join('accel.toml');
+  await writeFile(config, '[reads]\nredirect = "accel"\n');
+  await using behind = await LarderServer.start(larder, { data: server.data, args: ['--config', config] });
+  await using proxy = await startAcceleratingProxy(behind.port, `${server.data}/storage`);
+  const how = 'behind nginx, which sends the files';
+  const accelerated = await measureServer({ server: behind, url: proxy.url, nginx, files, how }, options);
+  return [...rows, ...accelerated.filter(({ what }) => what.includes('NARs'))];
 }
 
 interface Files {
@@ -45,13 +53,15 @@ async function filesOf({ server, paths }: Setting): Promise<Files> {
 
 interface Contest {
   readonly server: LarderServer;
+  /** Where it is asked. */
+  readonly url: string;
   readonly nginx: Nginx;
   readonly files: Files;
-  readonly processes: string;
+  readonly how: string;
 }
 
 async function measureServer(contest: Contest, options: ServeOptions): Promise<Row[]> {
-  const { server, files, processes } = contest;
+  const { server, files, how } = contest;
   const rows: Row[] = [];
   for (const [what, kind, connections, aim] of [
     ['narinfos, one after the other', 'narinfos', 1, 2],
@@ -64,7 +74,7 @@ async function measureServer(contest: Contest, options: ServeOptions): Promise<R
     const figures = await compare(contest, files[kind], { ...options, connections, inBytes });
     const unit = inBytes ? 'MB/s' : '/s';
     rows.push({
-      what: `Serving ${what}, ${processes}`,
+      what: `Serving ${what}, ${how}`,
       larder: `${median(figures.map(({ ours }) => ours)).toFixed(0)} ${unit}`,
       reference: `nginx ${median(figures.map(({ theirs }) => theirs)).toFixed(0)} ${unit}`,
       ratio: median(figures.map(({ ours, theirs }) => theirs / ours)),
@@ -77,7 +87,7 @@ async function measureServer(contest: Contest, options: ServeOptions): Promise<R
 
 /** Pairs of runs, the two servers in turn. */
 async function compare(
-  { server, nginx }: Contest,
+  { url, nginx }: Contest,
   files: readonly string[],
   options: ServeOptions & { readonly connections: number; readonly inBytes: boolean },
 ): Promise<readonly { readonly ours: number; readonly theirs: number }[]> {
@@ -85,7 +95,7 @@ async function compare(
   const own = files.map((file) => `/main${file}`);
   const figures = [];
   for (let run = 0; run < options.runs; run += 1) {
-    const ours = await load(server.url, own, options);
+    const ours = await load(url, own, options);
     const theirs = await load(nginx.url, files, options);
     figures.push({ ours: ours[speed], theirs: theirs[speed] });
   }

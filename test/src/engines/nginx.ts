@@ -40,6 +40,28 @@ export async function startLoadBalancer(ports: readonly number[]): Promise<LoadB
   );
 }
 
+/** Starts nginx in front of a server, which has it send the files of the storage, as `cache-server/README.md` has it. */
+export async function startAcceleratingProxy(port: number, storage: string): Promise<Nginx> {
+  return start(
+    ({ port: own }) => `
+  upstream larder { server 127.0.0.1:${port}; keepalive 32; }
+  server {
+    listen 127.0.0.1:${own};
+    client_max_body_size 0;
+    location / {
+      proxy_pass http://larder;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header X-Sendfile-Type X-Accel-Redirect;
+      proxy_request_buffering off;
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+    }
+    location /larder-storage/ { internal; alias ${storage}/; }
+  }`,
+  );
+}
+
 async function start(site: (place: { readonly port: number }) => string): Promise<Nginx> {
   const scratch = await makeScratch('nginx');
   const port = await freePort();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { needsComponent } from '../engines/components.js';
+import { startAcceleratingProxy } from '../engines/nginx.js';
 import { openBucket } from '../engines/s3.js';
 import { Larder } from '../larder/larder.js';
 import { Nix } from '../oracle/nix.js';
@@ -97,4 +98,46 @@ test('only public caches are sent to a CDN', async () => {
   assert.equal(open.headers.get('location'), `https://cdn.example.org/main/${file}`);
   const closed = await server.fetch(`/secret/${file}`, { redirect: 'manual' });
   assert.equal((await errorOf(closed)).status, 404);
+});
+
+test('nginx in front sends NARs from the disk, to those who may read them', async (t) => {
+  needsComponent(t, 'nix');
+  needsComponent(t, 'nginx');
+  await using server = await TestServer.start({ toml: '[reads]\nredirect = "accel"' });
+  await using larder = await Larder.create();
+  await using nix = await Nix.create();
+  await using nginx = await startAcceleratingProxy(
+    Number(new URL(server.url).port),
+    server.scratch.join('data/storage'),
+  );
+  const path = await publishTree(server, larder);
+  const narinfo = await (await fetch(`${server.url}/main/${path.slice(11, 43)}.narinfo`)).text();
+  const file = `/main/${/^URL: (.*)$/m.exec(narinfo)?.[1] ?? ''}`;
+
+  const told = await fetch(`${server.url}${file}`, { headers: { 'X-Sendfile-Type': 'X-Accel-Redirect' } });
+  assert.equal(told.headers.get('X-Accel-Redirect'), `/larder-storage${file}`);
+  assert.equal((await told.arrayBuffer()).byteLength, 0);
+
+  const direct = await fetch(`${server.url}${file}`);
+  const whole = Buffer.from(await direct.arrayBuffer());
+  const sent = await fetch(`${nginx.url}${file}`);
+  assert.match(sent.headers.get('Server') ?? '', /nginx/);
+  assert.equal(sent.headers.get('X-Accel-Redirect'), null);
+  assert.equal(sent.headers.get('Content-Type'), 'application/x-nix-nar');
+  assert.match(sent.headers.get('Cache-Control') ?? '', /immutable/);
+  assert.ok(Buffer.from(await sent.arrayBuffer()).equals(whole));
+  const part = await fetch(`${nginx.url}${file}`, { headers: { range: 'bytes=100-199' } });
+  assert.equal(part.status, 206);
+  assert.ok(Buffer.from(await part.arrayBuffer()).equals(whole.subarray(100, 200)));
+
+  const internal = await fetch(`${nginx.url}/larder-storage${file}`);
+  assert.equal(internal.status, 404);
+  await server.addCache({ name: 'secret', public: false });
+  assert.equal((await fetch(`${nginx.url}${file.replace('main', 'secret')}`)).status, 401);
+  assert.equal((await fetch(`${nginx.url}/main/nar/${'0'.repeat(52)}.nar.zst`)).status, 404);
+
+  const description = await (await fetch(`${nginx.url}/api/v1/caches/main`)).json();
+  const [key = ''] = (description as { publicKeys: string[] }).publicKeys;
+  const fetched = await nix.fetchFresh(`${nginx.url}/main`, key, [path]);
+  assert.equal(fetched.status, 0, fetched.stderr);
 });
