@@ -1,6 +1,5 @@
 import { once } from 'node:events';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { finished } from 'node:stream/promises';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { exportMetadata } from '@larder/cache-server/admin/export-metadata';
 import { importMetadata } from '@larder/cache-server/admin/import-metadata';
 import type { Command } from 'commander';
@@ -34,17 +33,34 @@ export function createExportCommand(): Command {
 }
 
 async function runExport({ output, ...place }: ExportOptions): Promise<void> {
-  const sink = output === undefined ? process.stdout : createWriteStream(output, { mode: 0o600 });
-  const rows = await withFoundation(place, (foundation) =>
-    exportMetadata(foundation, async (text) => {
-      if (!sink.write(text)) await once(sink, 'drain');
-    }),
-  );
-  if (output !== undefined) {
-    sink.end();
-    await finished(sink);
-  }
+  const write = (sink: (text: string) => Promise<void>): Promise<number> =>
+    withFoundation(place, (foundation) => exportMetadata(foundation, sink));
+  const rows =
+    output === undefined
+      ? await write(async (text) => {
+          if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+        })
+      : await replaceDump(output, (file) => write((text) => file.writeFile(text)));
   process.stderr.write(`${rows} rows\n`);
+}
+
+/** Writes a dump beside the one that is there, and puts it in its place when it is whole and on the disk. */
+async function replaceDump<T>(path: string, write: (file: FileHandle) => Promise<T>): Promise<T> {
+  const there = await stat(path).catch(() => undefined);
+  const isReplaced = there === undefined || there.isFile();
+  const temporary = isReplaced ? `${path}.${process.pid}.tmp` : path;
+  try {
+    await using file = await open(temporary, 'w', 0o600);
+    const result = await write(file);
+    if (isReplaced) {
+      await file.sync();
+      await rename(temporary, path);
+    }
+    return result;
+  } catch (error) {
+    if (isReplaced) await rm(temporary, { force: true });
+    throw error;
+  }
 }
 
 interface ImportOptions extends ServerPlace {
@@ -72,7 +88,8 @@ export function createImportCommand(): Command {
 }
 
 async function runImport(file: string | undefined, { dryRun, ...place }: ImportOptions): Promise<void> {
-  const source = file === undefined || file === '-' ? process.stdin : createReadStream(file);
+  await using opened = file === undefined || file === '-' ? undefined : await open(file);
+  const source = opened?.createReadStream({ autoClose: false }) ?? process.stdin;
   const counts = await withFoundation(place, (foundation) =>
     importMetadata(foundation, source, { dryRun: dryRun === true }),
   );

@@ -142,6 +142,15 @@ test('a server moves from SQLite and a disk to PostgreSQL and S3, and back', asy
     await larder('export', '--config', from, '--output', file);
     const text = await readFile(file, 'utf8');
     assert.ok(!text.includes(token), 'tokens are in there as hashes');
+    for (const [verb, ...args] of [
+      ['export', '--output', '/dev/full'],
+      ['export', '--output', '/no/dump'],
+      ['import', '/no/dump'],
+    ]) {
+      const { status, stderr } = await runLarder(['admin', verb!, '--config', from, ...args]);
+      assert.equal(status, 1);
+      assert.match(stderr, /^larder: .*(no space is left|no such file)/, 'told, not thrown');
+    }
     const refused = await runLarder(['admin', 'import', '--config', to, file]);
     assert.equal(refused.status, 1);
     assert.match(refused.stderr, /copy the file seal-key/);
