@@ -179,4 +179,4 @@ export class Nix implements AsyncDisposable {
 }
 
 /** The programs of Nix that take `--store`. */
-export type NixProgram = 'nix' | 'nix-store' | 'nix-instantiate' | 'nix-build';
+export type NixProgram = 'nix' | 'nix-store' | 'nix-instantiate' | 'nix-build' | 'nix-collect-garbage';
