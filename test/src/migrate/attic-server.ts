@@ -228,6 +228,8 @@ async function openEngine(database: string): Promise<AtticEngine> {
     };
   }
   const opened = new SqliteDatabase(database);
+  // As attic opens it (`lib.rs`).
+  opened.pragma('journal_mode=WAL');
   return {
     dialect: 'sqlite',
     query: async (sql, values) => {

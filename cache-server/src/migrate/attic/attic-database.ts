@@ -93,7 +93,9 @@ export class AtticDatabase implements AsyncDisposable {
       await db.destroy();
       const detail = error instanceof Error ? error.message : String(error);
       // Never the URL: it may hold a password.
-      throw new ServerError('database-failed', `cannot read attic's database: ${detail}`, { cause: error });
+      throw new ServerError('database-failed', `cannot read attic's database: ${detail}${wayOut(error)}`, {
+        cause: error,
+      });
     }
   }
 
@@ -221,6 +223,17 @@ export class AtticDatabase implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#db.destroy();
   }
+}
+
+/** Attic has SQLite keep a log beside the database (WAL), which readers share through a file that they make if need be. */
+function wayOut(error: unknown): string {
+  if (
+    !(error instanceof Error) ||
+    !('code' in error) ||
+    !/^SQLITE_(CANTOPEN|READONLY)/.test(String(error.code))
+  )
+    return '';
+  return '; its directory must be one that can be written to, for the -shm file of SQLite: or copy it, with its -wal file, to one';
 }
 
 type Outer<T> = { readonly [K in keyof T]: T[K] | null };
