@@ -161,6 +161,7 @@ test("larder build takes Nix's forms too", async (t) => {
   assert.deepEqual(lastSums(structured.stderr, builds), [2, 2, 0, 0]);
   await nix.run('nix-store', ['--gc']);
   const raw = await buildWithLarder(nix, [file, '-A', 'leaf', '--log-format', 'raw']);
+  assert.equal(raw.status, 0, raw.stderr);
   assert.doesNotMatch(raw.stderr, /building leaf/);
   await nix.run('nix-store', ['--gc']);
   const logs = await buildWithLarder(nix, [file, '-A', 'leaf', '--log-format', 'raw-with-logs']);
