@@ -12,6 +12,7 @@ import {
   type MigrationSource,
   type RefusedPath,
 } from './migration-source.js';
+import { moveSideFiles } from './move-side-files.js';
 import { NarMover } from './nar-mover.js';
 import { PublicationOrder } from './publication-order.js';
 import { isPathsOwn } from './refusal.js';
@@ -80,6 +81,10 @@ export async function surveyMigration(
       migration.bytes += draft.narSize;
     }
   }
+  for await (const file of source.sideFiles?.() ?? []) {
+    void file;
+    migration.sideFiles++;
+  }
   return migration;
 }
 
@@ -123,6 +128,9 @@ class CacheMigrator {
       if (ahead.length > AHEAD) await publishNext();
     }
     while (ahead.length > 0) await publishNext();
+    const { moved, refused } = await moveSideFiles(this.#foundation, this.#cache, this.#source);
+    this.#migration.sideFiles = moved;
+    for (const file of refused) this.#refuse(file);
     return this.#migration;
   }
 

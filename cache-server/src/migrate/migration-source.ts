@@ -36,11 +36,21 @@ export interface RefusedPath {
   readonly why: string;
 }
 
+/** A build's log or a realisation, as a cache has it. */
+export interface MigratingSideFile {
+  /** Relative to the cache: `log/…`, `realisations/…`, `build-trace-v2/…`. */
+  readonly name: string;
+  /** `undefined` when it is gone. */
+  read(): Promise<Uint8Array | undefined>;
+}
+
 /** A cache elsewhere, to be taken over. It is never written to. */
 export interface MigrationSource<Key = unknown> {
   entries(): AsyncIterable<MigrationEntry<Key>>;
   /** These paths, in the order of the keys; those that are gone meanwhile are left out. */
   load(keys: readonly Key[]): Promise<readonly (MigratingPath | RefusedPath)[]>;
+  /** What it keeps beside paths. */
+  sideFiles?(): AsyncIterable<MigratingSideFile>;
 }
 
 export function isRefused(path: MigratingPath | RefusedPath): path is RefusedPath {

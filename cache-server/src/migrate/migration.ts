@@ -20,6 +20,8 @@ export interface Migration {
   bytes: number;
   /** NARs that another cache here had already. */
   shared: number;
+  /** Logs and realisations. */
+  sideFiles: number;
 }
 
 export function sumUp({ size, outside }: PublicationOrder<unknown>): Migration {
@@ -33,5 +35,6 @@ export function sumUp({ size, outside }: PublicationOrder<unknown>): Migration {
     nars: 0,
     bytes: 0,
     shared: 0,
+    sideFiles: 0,
   };
 }

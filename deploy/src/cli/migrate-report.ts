@@ -34,13 +34,14 @@ export function describeRefused({ path, why }: RefusedPath): string {
 
 /** A line of what was done, or would be. */
 export function describeMigration(migration: Migration, isDry: boolean): string {
-  const { published, present, refused, nars, bytes, shared, outside } = migration;
+  const { published, present, refused, nars, bytes, shared, sideFiles, outside } = migration;
   const parts = [
     `${published} paths ${isDry ? 'to move' : 'moved'}`,
     `${present} were there`,
     `${refused.length} left out`,
     `${nars} NARs of ${formatBytes(bytes)} ${isDry ? 'to read' : 'read'}`,
     ...(isDry && outside > 0 ? [`${outside} paths are referred to and not there`] : []),
+    ...(sideFiles > 0 ? [`${sideFiles} logs and realisations`] : []),
     ...(shared > 0 ? [`${shared} NARs shared with other caches`] : []),
   ];
   return parts.join(', ');

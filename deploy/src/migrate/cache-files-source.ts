@@ -1,5 +1,6 @@
 import type {
   MigratingPath,
+  MigratingSideFile,
   MigrationEntry,
   MigrationSource,
   RefusedPath,
@@ -57,6 +58,14 @@ export class CacheFilesSource implements MigrationSource<string> {
   async load(hashParts: readonly string[]): Promise<(MigratingPath | RefusedPath)[]> {
     const loaded = await mapConcurrently(hashParts, AT_ONCE, (hashPart) => this.#load(hashPart));
     return loaded.filter((path) => path !== undefined);
+  }
+
+  /** Of a cache that is moved whole. */
+  async *sideFiles(): AsyncIterable<MigratingSideFile> {
+    if (this.#options.roots !== undefined) return;
+    for (const folder of ['log', 'realisations', 'build-trace-v2'])
+      for await (const name of this.#files.list?.(folder) ?? [])
+        yield { name, read: () => this.#files.read(name) };
   }
 
   /** Breadth first: what is not there is left to upstreams. */

@@ -28,8 +28,8 @@ export interface CacheFiles {
   /** A file of any size. @throws `cache-file-missing` */
   open(name: string, options?: ReadOptions): AsyncIterable<Uint8Array>;
   exists(name: string, options?: ReadOptions): Promise<boolean>;
-  /** The names of the files directly below the root, for caches that can tell. */
-  list?(): AsyncIterable<string>;
+  /** The names of the files directly in the root or, of a folder, of all below it: for caches that can tell. */
+  list?(folder?: string): AsyncIterable<string>;
   /** Puts a file, which appears whole or not at all. */
   write(name: string, contents: FileContents, options: WriteOptions): Promise<void>;
   /** The physical file, where there is one that a worker may read by itself. */

@@ -52,11 +52,16 @@ export class FileCacheFiles implements CacheFiles {
     }
   }
 
-  async *list(): AsyncGenerator<string, void, undefined> {
+  async *list(folder = ''): AsyncGenerator<string, void, undefined> {
     try {
-      for await (const entry of await opendir(this.#directory)) if (entry.isFile()) yield entry.name;
+      for await (const entry of await opendir(this.localPath(folder))) {
+        const name = join(folder, entry.name);
+        if (entry.isFile()) yield name;
+        else if (folder !== '' && entry.isDirectory()) yield* this.list(name);
+      }
     } catch (error) {
-      throw this.#failure('read', 'the directory', error);
+      if (folder !== '' && (error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error instanceof LarderError ? error : this.#failure('read', `the directory ${folder}`, error);
     }
   }
 

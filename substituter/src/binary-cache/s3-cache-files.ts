@@ -97,10 +97,12 @@ export class S3CacheFiles implements CacheFiles {
     }
   }
 
-  async *list(): AsyncGenerator<string, void, undefined> {
+  async *list(folder = ''): AsyncGenerator<string, void, undefined> {
     const pages = paginateListObjectsV2(
       { client: this.#client },
-      { Bucket: this.#bucket, Prefix: this.#prefix, Delimiter: '/' },
+      folder === ''
+        ? { Bucket: this.#bucket, Prefix: this.#prefix, Delimiter: '/' }
+        : { Bucket: this.#bucket, Prefix: `${this.#prefix}${folder}/` },
     );
     try {
       for await (const page of pages)

@@ -13,6 +13,9 @@ import { TestServer } from '../server/running.js';
 import { fingerprintOf } from './attic-server.js';
 import { hashPartOf, makePaths, runMigrate } from './migrating.js';
 
+const LOG = `${'1'.repeat(32)}-built.drv`;
+const REALISATION = `sha256:${'ab'.repeat(32)}!out`;
+
 /** A cache that `nix copy` made, in several compressions, signed by a key of its own. */
 async function makeStockCache(nix: Nix) {
   const directory = nix.scratch.join('stock');
@@ -25,6 +28,13 @@ async function makeStockCache(nix: Nix) {
     const query = `secret-key=${secret}&compression=${compressions[index % compressions.length]}`;
     await nix.run('nix', ['copy', '--to', `file://${directory}?${query}`, storePath]);
   }
+  // Where Nix keeps what comes with builds; a realisation in the form of its 2.8.
+  await mkdir(join(directory, 'log'), { recursive: true });
+  await writeFile(join(directory, 'log', LOG), 'it was built\n');
+  await mkdir(join(directory, 'realisations'), { recursive: true });
+  const outPath = paths[0]?.storePath.slice('/nix/store/'.length);
+  const realisation = { dependentRealisations: {}, id: REALISATION, outPath, signatures: [] };
+  await writeFile(join(directory, 'realisations', `${REALISATION}.doi`), JSON.stringify(realisation));
   return {
     directory,
     secret,
@@ -91,6 +101,11 @@ test('a cache of files is moved from a directory, a bucket and the web', async (
   for (const cache of ['disk', 'bucket', 'web']) {
     const fetched = await nix.fetchFresh(`${server.url}/${cache}`, stock.publicKey, stock.paths);
     assert.equal(fetched.status, 0, `${cache}: ${fetched.stderr}`);
+  }
+  for (const cache of ['disk', 'bucket']) {
+    assert.equal(await (await server.fetch(`/${cache}/log/${LOG}`)).text(), 'it was built\n');
+    const kept = await server.fetch(`/${cache}/realisations/${encodeURIComponent(REALISATION)}.doi`);
+    assert.equal(((await kept.json()) as { id: string }).id, REALISATION);
   }
   const { publicKeys } = (await (await server.fetch('/api/v1/caches/disk')).json()) as {
     publicKeys: string[];
