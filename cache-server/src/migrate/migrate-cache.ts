@@ -20,8 +20,6 @@ import { isPathsOwn } from './refusal.js';
 export interface MigrateOptions {
   /** NARs that are moved at once. */
   readonly jobs: number;
-  /** Caches of this server that may have a NAR already. */
-  readonly others: readonly Cache[];
   readonly onRefused?: (refused: RefusedPath) => void;
   /** Hears after every batch what was done so far. */
   readonly onProgress?: (migration: Migration) => void;
@@ -50,7 +48,9 @@ export async function migrateCache(
   cache: Cache,
   { source, ...options }: MigrateOptions & { readonly source: MigrationSource },
 ): Promise<Migration> {
-  return new CacheMigrator(foundation, intake, { cache, source, ...options }).run();
+  // Any cache here may have a NAR already.
+  const mover = new NarMover(foundation, intake, { cache, others: await foundation.caches.list() });
+  return new CacheMigrator(foundation, intake, { cache, source, mover, ...options }).run();
 }
 
 /** What a migration would move, by what the source's own index says. Nothing is read but that. */
@@ -101,7 +101,13 @@ class CacheMigrator {
   constructor(
     foundation: Foundation,
     intake: Intake,
-    { cache, source, jobs, ...options }: MigrateOptions & { cache: Cache; source: MigrationSource },
+    {
+      cache,
+      source,
+      mover,
+      jobs,
+      ...options
+    }: MigrateOptions & { cache: Cache; source: MigrationSource; mover: NarMover },
   ) {
     this.#foundation = foundation;
     this.#intake = intake;
@@ -109,7 +115,7 @@ class CacheMigrator {
     this.#source = source;
     this.#options = options;
     this.#limiter = new Limiter(jobs);
-    this.#mover = new NarMover(foundation, intake, { cache, others: options.others });
+    this.#mover = mover;
   }
 
   async run(): Promise<Migration> {

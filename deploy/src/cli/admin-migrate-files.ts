@@ -105,7 +105,6 @@ async function run(
   return await migrateCache({ foundation, intake }, cache, {
     source,
     jobs: options.jobs,
-    others: [],
     onRefused: reporter.onRefused,
     onProgress: (migration) => reporter.onProgress(cache.name, migration),
   });

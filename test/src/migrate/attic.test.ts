@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fsck } from '@larder/cache-server/admin/fsck';
@@ -97,6 +97,18 @@ test('an attic server on SQLite and a disk is taken over', async (t) => {
     const again = await migrateHere(scratch, from);
     const { migration } = again.get('team') ?? {};
     assert.deepEqual([migration?.published, migration?.present, migration?.nars], [0, paths.length, 0]);
+    // Of two NARs that another cache has, one is damaged there: attic's own is read for it.
+    const [nar = ''] = await readdir(scratch.join('data/storage/old-stuff/nar'));
+    for (const cache of ['old-stuff', 'hidden', 'team'])
+      await writeFile(scratch.join(`data/storage/${cache}/nar/${nar}`), 'not what it was');
+    const third = await migrateHere(scratch, { ...from, names: new Map([['hidden', 'third']]) });
+    const { nars, shared } = third.get('hidden')?.migration ?? {};
+    assert.deepEqual([nars, shared], [1, moved.hidden.length - 1]);
+    for (const cache of ['old-stuff', 'hidden', 'team'])
+      await copyFile(
+        scratch.join(`data/storage/third/nar/${nar}`),
+        scratch.join(`data/storage/${cache}/nar/${nar}`),
+      );
     const after = await fingerprintOf(home);
     // What SQLite makes beside for every reader of such a database: nothing is in the log.
     assert.equal(after.get(`${file}-wal`), hexHash(Buffer.alloc(0)));

@@ -54,7 +54,6 @@ export async function migrateAttic(
   options: AtticMigrationOptions,
 ): Promise<AtticMigration[]> {
   const done: AtticMigration[] = [];
-  const others: Cache[] = [];
   for (const from of choose(await database.caches(), options.names)) {
     const name = options.names.get(from.name) ?? from.name;
     const source = new AtticSource(database, { cache: from, files });
@@ -68,12 +67,10 @@ export async function migrateAttic(
         continue;
       }
       const cache = await takeOverCache(foundation.caches, wanted, options);
-      others.push(cache);
       const onProgress = (migration: Migration): void => options.onProgress?.(name, migration);
       const migration = await migrateCache({ foundation, intake }, cache, {
         ...options,
         source,
-        others,
         onProgress,
       });
       done.push({ ...result, public: cache.public, priority: cache.priority, migration });
