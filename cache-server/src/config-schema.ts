@@ -49,6 +49,8 @@ const limits = z
     json: byteSize.prefault('64 MiB'),
     nar: byteSize.prefault('64 GiB'),
     headers: byteSize.prefault('16 KiB'),
+    bodies: byteSize.prefault('128 MiB'),
+    patience: duration.prefault('10 s'),
   })
   .prefault({});
 
@@ -65,6 +67,7 @@ const uploads = z
   .strictObject({
     compression_level: z.int().min(1).max(19).default(3),
     workers: z.int().min(1).max(256).optional(),
+    memory: byteSize.optional(),
     verify_references: z.boolean().default(true),
     pending: duration.prefault('7 d'),
     orphans: duration.prefault('24 h'),

@@ -61,12 +61,17 @@ export async function loadConfig(sources: ConfigSources = {}): Promise<ServerCon
 
 /** What each of several processes of a server may take of what is the machine's. */
 export function shareOf(config: ServerConfig, cores: number): ServerConfig {
-  const { processes, uploads, deltas, database } = config;
+  const { processes, limits, uploads, deltas, database } = config;
   if (processes === 1) return config;
   const share = (count: number): number => Math.max(1, Math.ceil(count / processes));
   return {
     ...config,
-    uploads: { ...uploads, workers: share(uploads.workers ?? cores) },
+    limits: { ...limits, bodies: share(limits.bodies) },
+    uploads: {
+      ...uploads,
+      workers: share(uploads.workers ?? cores),
+      ...(uploads.memory === undefined ? {} : { memory: share(uploads.memory) }),
+    },
     deltas: {
       ...deltas,
       workers: share(deltas.workers ?? cores / 2),

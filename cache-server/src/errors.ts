@@ -43,6 +43,7 @@ export type ServerErrorCode =
   | 'lease-busy'
   | 'lease-lost'
   | 'token-malformed'
+  | 'overloaded'
   | 'shutting-down';
 
 /** An error of the server's own; the signing room's codes pass through beside it. */

@@ -1,7 +1,9 @@
 import type { ServerConfig } from './config.js';
 import { Leases, leaseTimes } from './leases/leases.js';
+import { openUploadRoom } from './memory-limits.js';
 import { NarReader } from './nars/nar-reader.js';
 import { NarStore, type NarStoreOptions } from './nars/nar-store.js';
+import type { UploadRoom } from './nars/upload-room.js';
 import { Publisher } from './publish/publisher.js';
 import { NarInfoCache } from './read/narinfo-cache.js';
 import type { Foundation } from './start.js';
@@ -22,18 +24,20 @@ export interface IntakeParts {
   readonly reader: NarReader;
   readonly leases: Leases;
   readonly client: UpstreamClient;
+  readonly room: UploadRoom;
   readonly onReceived?: NarStoreOptions['onReceived'];
 }
 
 export function assembleIntake(
   { config, database, storage, logger }: Foundation,
-  { reader, leases, client, onReceived }: IntakeParts,
+  { reader, leases, client, room, onReceived }: IntakeParts,
 ): Intake {
   const nars = new NarStore({
     database,
     storage,
     reader,
     leases,
+    room,
     keepUnused: config.uploads.pending,
     ...(onReceived === undefined ? {} : { onReceived }),
   });
@@ -61,14 +65,19 @@ export function openNarReader({ uploads, limits }: ServerConfig): NarReader {
   });
 }
 
+/** The longest that a timer takes, in milliseconds. */
+const LONGEST = 2 ** 31 - 1;
+
 /** One for a process that serves nobody. */
 export function openIntake(foundation: Foundation): Intake & AsyncDisposable {
   const { config, database } = foundation;
   const reader = openNarReader(config);
   const client = new UpstreamClient(config.upstreams.timeout);
   const leases = new Leases(database, leaseTimes(config.uploads.lease));
+  // There is nobody to tell to come back.
+  const room = openUploadRoom(config, { patience: LONGEST });
   return {
-    ...assembleIntake(foundation, { reader, leases, client }),
+    ...assembleIntake(foundation, { reader, leases, client, room }),
     async [Symbol.asyncDispose]() {
       await client[Symbol.asyncDispose]();
       await reader[Symbol.asyncDispose]();

@@ -22,6 +22,7 @@ import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
 import { assembleIntake, openNarReader } from './intake.js';
 import { Leases, leaseTimes } from './leases/leases.js';
+import { limitMemory } from './memory-limits.js';
 import type { NarReader } from './nars/nar-reader.js';
 import { Metrics } from './observe/metrics.js';
 import { observeStorage } from './observe/observed-storage.js';
@@ -212,10 +213,12 @@ function assemble(
 ): Services {
   const { reader, tokenUse, leases, client, maker, usage, metrics, traces, isStopping } = parts;
   const { config, logger, storage, database, caches, seal } = foundation;
+  const { bodies, room } = limitMemory(config, metrics);
   const { nars, narInfos, publisher, upstreams } = assembleIntake(foundation, {
     reader,
     leases,
     client,
+    room,
     onReceived: (cache, nar) => metrics?.narReceived(cache.name, nar),
   });
   const oidc = new Oidc(issuersOf(config));
@@ -231,6 +234,7 @@ function assemble(
     gate: new Gate({ database, caches, oidc, onUse: (tokenId) => tokenUse.note(tokenId) }),
     oidc,
     audit: new AuditLog(database),
+    bodies,
     nars,
     narReader: reader,
     narInfos,

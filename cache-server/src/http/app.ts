@@ -52,7 +52,7 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>({ strict: true });
   const limits = createRateLimits(services.config);
   for (const route of allRoutes(services)) {
-    app.on(route.method, route.path, noted(limits, route, handlerOf(services, route)));
+    app.on(route.method, route.path, noted(limits, route, releasing(route, handlerOf(services, route))));
   }
   app.notFound((context) => {
     throw new ServerError('not-found', `there is no ${context.req.method} ${context.req.path}`);
@@ -73,6 +73,18 @@ export function createApp(services: Services): Hono<RouteEnvironment> {
 }
 
 type Handler = (context: RouteContext) => Response | Promise<Response>;
+
+/** A body that was read whole takes memory while it is worked on, but not while its answer goes out, however slowly. */
+function releasing(route: Route, handle: Handler): Handler {
+  if (route.method === 'GET' || route.method === 'HEAD') return handle;
+  return async (context) => {
+    try {
+      return await handle(context);
+    } finally {
+      recordOf(context.env.incoming).body?.release();
+    }
+  };
+}
 
 /** Notes which route took a request, and counts it against the limits: those of health and metrics never run out. */
 function noted(limits: RateLimits | undefined, route: Route, handle: Handler): Handler {

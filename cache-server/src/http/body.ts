@@ -2,12 +2,18 @@ import type { IncomingMessage } from 'node:http';
 import { decompress } from '@larder/signing/codec';
 import { isCompression } from '@larder/signing/compression';
 import { ServerError } from '../errors.js';
+import { CollectedBytes } from './collected-bytes.js';
+import { recordOf } from './request-record.js';
+import type { RouteContext } from './route.js';
+import type { Services } from './services.js';
 
 export interface BodyOptions {
   /** Bytes. */
   readonly limit: number;
   /** How long the client may stay silent, in milliseconds. */
   readonly idle: number;
+  /** Ends the reading with its reason. */
+  readonly lost?: AbortSignal;
 }
 
 /**
@@ -24,7 +30,7 @@ const SLOWEST = 1024;
  */
 export async function* readBody(
   incoming: IncomingMessage,
-  { limit, idle }: BodyOptions,
+  { limit, idle, lost }: BodyOptions,
 ): AsyncIterable<Uint8Array> {
   const declared = Number(incoming.headers['content-length'] ?? 0);
   if (declared > limit) throw tooLarge(limit);
@@ -37,7 +43,7 @@ export async function* readBody(
     for (;;) {
       const began = performance.now();
       const earned = idle + (size / SLOWEST) * 1000 - silence;
-      const next = await withinIdle(chunks.next(), { idle, patience: Math.min(idle, earned) });
+      const next = await withinIdle(chunks.next(), { idle, patience: Math.min(idle, earned), lost });
       silence += performance.now() - began;
       if (next.done === true) break;
       const chunk = next.value as Buffer;
@@ -56,21 +62,29 @@ export async function* readBody(
   if (!incoming.complete) throw new ServerError('body-truncated', 'the upload ended before it was complete');
 }
 
-async function withinIdle<T>(
-  next: Promise<T>,
-  { idle, patience }: { readonly idle: number; readonly patience: number },
-): Promise<T> {
+interface Patience {
+  readonly idle: number;
+  readonly patience: number;
+  readonly lost: AbortSignal | undefined;
+}
+
+async function withinIdle<T>(next: Promise<T>, { idle, patience, lost }: Patience): Promise<T> {
+  lost?.throwIfAborted();
   let timer: NodeJS.Timeout | undefined;
+  let giveWay: (() => void) | undefined;
   const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       const what = patience < idle ? 'next to nothing' : 'nothing';
       reject(new ServerError('body-truncated', `${what} of the upload came for ${idle / 1000} s`));
     }, patience);
+    giveWay = () => reject(lost?.reason as Error);
+    lost?.addEventListener('abort', giveWay, { once: true });
   });
   try {
     return await Promise.race([next, timeout]);
   } finally {
     clearTimeout(timer);
+    if (giveWay !== undefined) lost?.removeEventListener('abort', giveWay);
   }
 }
 
@@ -87,13 +101,31 @@ export function untilClosed(incoming: IncomingMessage): AbortSignal {
   return controller.signal;
 }
 
-/** A small body whole, with its Content-Encoding undone (newer Nix can compress narinfos, listings and logs). */
-export async function collectBody(incoming: IncomingMessage, options: BodyOptions): Promise<Buffer> {
+/**
+ * A small body whole, with its Content-Encoding undone (newer Nix can compress narinfos, listings and logs). Its memory
+ * counts with that of all others until its request is over (`app.ts`).
+ * @throws `body-too-large`, `body-truncated`; `overloaded` when all of them are too much
+ */
+export async function collectBody(
+  context: RouteContext,
+  { bodies, config }: Pick<Services, 'bodies' | 'config'>,
+  limit: number,
+): Promise<Buffer> {
+  const { incoming } = context.env;
   const encoding = incoming.headers['content-encoding'] ?? 'identity';
-  const body = readBody(incoming, options);
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of decode(body, encoding, options.limit)) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  const held = bodies.begin();
+  recordOf(incoming).body = held;
+  const body = readBody(incoming, { limit, idle: config.timeouts.idle, lost: held.lost });
+  const collected = new CollectedBytes((bytes) => held.grow(bytes));
+  try {
+    for await (const chunk of decode(body, encoding, limit)) await collected.write(chunk);
+  } catch (error) {
+    // Whatever the decoder made of it.
+    held.lost.throwIfAborted();
+    throw error;
+  }
+  held.complete();
+  return collected.take();
 }
 
 function decode(

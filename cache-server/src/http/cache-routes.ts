@@ -25,7 +25,8 @@ import type { Services } from './services.js';
 import { cacheDescription } from './wire-schemas.js';
 
 /** Listing and making caches. */
-export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
+export function cacheListRoutes(services: Services): ServerRoute[] {
+  const { caches, config } = services;
   return [
     {
       method: 'GET',
@@ -57,7 +58,7 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
         answers: { 201: { what: 'The new cache', json: cacheDescription } },
       },
       async handle(context, token) {
-        const body = parseBody(newCacheBody, await readJson(context, config));
+        const body = parseBody(newCacheBody, await readJson(context, services));
         if (!allows(token, 'admin', body.name))
           throw new ServerError('forbidden', `this token has no 'admin' scope for a cache '${body.name}'`);
         const storeDir = new StoreDir(body.storeDir ?? DEFAULT_STORE_DIR);
@@ -75,8 +76,9 @@ export function cacheListRoutes({ caches, config }: Services): ServerRoute[] {
 }
 
 /** Changing and deleting a cache, and its keys. */
-export function cacheRoutes({ caches, config, database, resigner }: Services): CacheRoute[] {
-  const json = (context: RouteContext): Promise<unknown> => readJson(context, config);
+export function cacheRoutes(services: Services): CacheRoute[] {
+  const { caches, config, database, resigner } = services;
+  const json = (context: RouteContext): Promise<unknown> => readJson(context, services);
   return [
     {
       method: 'PATCH',

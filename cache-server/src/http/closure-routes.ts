@@ -9,7 +9,8 @@ import type { Services } from './services.js';
 import { narInfosRequest } from './wire-schemas.js';
 
 /** Narinfos by the thousand: whole closures, or a batch; the wire types are in signing's `download.ts`. */
-export function closureRoutes({ config, database, pathUse }: Services): CacheRoute[] {
+export function closureRoutes(services: Services): CacheRoute[] {
+  const { database, pathUse } = services;
   const narInfos = (path: string, summary: string, recursive: boolean): CacheRoute => ({
     method: 'POST',
     path,
@@ -26,7 +27,7 @@ export function closureRoutes({ config, database, pathUse }: Services): CacheRou
       },
     },
     async handle(context, { cache }) {
-      const request = parseNarInfosRequest(await readJson(context, config));
+      const request = parseNarInfosRequest(await readJson(context, services));
       const { incoming, outgoing } = context.env;
       const texts = walkNarInfos(database, { ...request, cacheId: cache.id, recursive });
       const packs = /\bzstd\b/.test(incoming.headers['accept-encoding'] ?? '');

@@ -24,7 +24,7 @@ const LISTED = 50;
 
 /** Taking paths out of a cache: what its retention lets go, or one by one. */
 export function collectionRoutes(services: Services): CacheRoute[] {
-  const { config, collector } = services;
+  const { collector } = services;
   return [
     {
       method: 'POST',
@@ -38,7 +38,7 @@ export function collectionRoutes(services: Services): CacheRoute[] {
         answers: { 202: { what: 'It has begun', json: collectionDescription } },
       },
       async handle(context, { cache }) {
-        const { dryRun } = parseBody(newCollectionBody, await readJson(context, config));
+        const { dryRun } = parseBody(newCollectionBody, await readJson(context, services));
         return context.json(describe(await collector.start(cache, { dryRun })), 202);
       },
     },

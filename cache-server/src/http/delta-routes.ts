@@ -44,7 +44,7 @@ export function deltaRoutes(services: Services): CacheRoute[] {
         answers: { 200: { what: 'The best for each NAR for which there is one', json: deltasResponse } },
       },
       async handle(context, { cache }) {
-        const { wanted } = parseDeltasRequest(await readJson(context, config));
+        const { wanted } = parseDeltasRequest(await readJson(context, services));
         const offers = (await deltas?.offer(cache, wanted)) ?? [];
         return context.json({ offers } satisfies DeltasResponse);
       },
@@ -95,8 +95,7 @@ export function deltaRoutes(services: Services): CacheRoute[] {
         if (deltas === undefined) throw new ServerError('delta-refused', 'this server keeps no deltas');
         const base = context.req.param('base') ?? '';
         const narHash = (context.req.param('file') ?? '').slice(0, -'.zst'.length);
-        const body = { limit: config.deltas.max_nar, idle: config.timeouts.idle };
-        const delta = await collectBody(context.env.incoming, body);
+        const delta = await collectBody(context, services, config.deltas.max_nar);
         return context.json({
           kept: await deltas.accept(cache, { base, narHash }, delta),
         } satisfies StoredDelta);
@@ -116,7 +115,7 @@ export function deltaRoutes(services: Services): CacheRoute[] {
         answers: { 200: { what: 'In the order asked', type: 'application/x-larder-archives' } },
       },
       async handle(context, { cache }) {
-        const archives = parseArchivesRequest(await readJson(context, config));
+        const archives = parseArchivesRequest(await readJson(context, services));
         return sendStream(frames(services, cache, archives), {
           outgoing: context.env.outgoing,
           headers: { 'Content-Type': 'application/x-larder-archives', 'Cache-Control': 'no-store' },

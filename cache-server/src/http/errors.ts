@@ -64,6 +64,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   'issuer-failed': 503,
   'worker-pool-closed': 503,
   'worker-crashed': 503,
+  overloaded: 503,
   'shutting-down': 503,
   'lease-busy': 503,
   'lease-lost': 503,

@@ -1,17 +1,32 @@
-import type { ServerConfig } from '../config.js';
 import { ServerError } from '../errors.js';
 import { collectBody } from './body.js';
 import type { RouteContext } from './route.js';
+import type { Services } from './services.js';
 
 /** Objects and arrays in one request: thrice what a commit of as many paths as may be has. */
 const MOST_VALUES = 1_000_000;
 
-/** A request's body as JSON. @throws `request-malformed`, `body-too-large` */
-export async function readJson(context: RouteContext, { limits, timeouts }: ServerConfig): Promise<unknown> {
-  const body = await collectBody(context.env.incoming, { limit: limits.json, idle: timeouts.idle });
+/** A request's body as JSON. @throws `request-malformed`, `body-too-large`, `overloaded` */
+export async function readJson(
+  context: RouteContext,
+  services: Pick<Services, 'bodies' | 'config'>,
+): Promise<unknown> {
+  return parseJson(await readText(context, services));
+}
+
+/** On its own, so that the bytes are not kept beside the text. */
+async function readText(
+  context: RouteContext,
+  services: Pick<Services, 'bodies' | 'config'>,
+): Promise<string> {
+  const body = await collectBody(context, services, services.config.limits.json);
   refuseCrowds(body);
+  return body.toString('utf8');
+}
+
+function parseJson(text: string): unknown {
   try {
-    return JSON.parse(body.toString('utf8'));
+    return JSON.parse(text);
   } catch (error) {
     throw new ServerError('request-malformed', 'the request is not JSON', { cause: error });
   }

@@ -8,7 +8,8 @@ import type { CacheRoute, RouteContext } from './route.js';
 import type { Services } from './services.js';
 
 /** Pins: names that keep paths. */
-export function pinRoutes({ config, pins }: Services): CacheRoute[] {
+export function pinRoutes(services: Services): CacheRoute[] {
+  const { pins } = services;
   return [
     {
       method: 'GET',
@@ -54,7 +55,7 @@ export function pinRoutes({ config, pins }: Services): CacheRoute[] {
         },
       },
       async handle(context, { cache, token }) {
-        const { paths, keepLast, keepFor } = parseBody(pinBody, await readJson(context, config));
+        const { paths, keepLast, keepFor } = parseBody(pinBody, await readJson(context, services));
         const { pin, isNew } = await pins.pin(cache, {
           name: nameOf(context),
           paths: paths.map(parseStorePath),

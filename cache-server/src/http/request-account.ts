@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { LarderError } from '@larder/signing/errors';
+import { hasCode, LarderError } from '@larder/signing/errors';
 import type { ServerConfig } from '../config.js';
 import type { RequestRecord } from './request-record.js';
 import type { Services } from './services.js';
@@ -29,7 +29,7 @@ function log(
   { config, logger }: Pick<Services, 'config' | 'logger'>,
 ): void {
   const status = outgoing.statusCode;
-  const isFault = record.error !== undefined && status >= 500;
+  const isFault = record.error !== undefined && status >= 500 && !hasCode(record.error, 'overloaded');
   if (!isFault && !isWanted(config.log.requests, incoming.method ?? '')) return;
   // Without spreading: it costs more than writing the line.
   const line: Record<string, unknown> = {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { HeldBody } from './body-memory.js';
 
 /** What is known of a request while it runs: for its log line, and for answers that name it. */
 export interface RequestRecord {
@@ -16,6 +17,8 @@ export interface RequestRecord {
   token: { readonly id?: number; readonly name: string } | undefined;
   /** Whether a person asks: what goes wrong is told as a page. */
   isPage: boolean;
+  /** Its body, where that is read whole, which takes memory until the request is over. */
+  body: HeldBody | undefined;
   /** What went wrong, where the answer does not tell it all. */
   error: unknown;
 }
@@ -35,6 +38,7 @@ export function newRecord(incoming: IncomingMessage): RequestRecord {
     route: undefined,
     token: undefined,
     isPage: false,
+    body: undefined,
     error: undefined,
   };
 }

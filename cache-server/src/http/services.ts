@@ -24,6 +24,7 @@ import type { ObjectStorage } from '../storage/storage.js';
 import type { Upstreams } from '../upstream/upstreams.js';
 import type { UsageRecorder } from '../usage/usage-recorder.js';
 import type { Sessions } from '../web/sessions.js';
+import type { BodyMemory } from './body-memory.js';
 
 /** What routes are made of. */
 export interface Services {
@@ -35,6 +36,7 @@ export interface Services {
   readonly gate: Gate;
   readonly oidc: Oidc;
   readonly audit: AuditLog;
+  readonly bodies: BodyMemory;
   readonly nars: NarStore;
   readonly narReader: NarReader;
   readonly narInfos: NarInfoCache;

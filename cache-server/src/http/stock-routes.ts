@@ -21,7 +21,7 @@ export function stockRoutes(services: Services): CacheRoute[] {
   const { limits } = config;
   const idle = config.timeouts.idle;
   const collect = (context: RouteContext, limit: number): Promise<Buffer> =>
-    collectBody(context.env.incoming, { limit, idle });
+    collectBody(context, services, limit);
   const text = async (context: RouteContext, limit: number): Promise<string> =>
     (await collect(context, limit)).toString('utf8');
 

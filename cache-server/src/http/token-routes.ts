@@ -19,7 +19,8 @@ import type { Services } from './services.js';
 const MAX_ENTRIES = 1000;
 
 /** Tokens, and the log of who did what: for administrators of the whole server. */
-export function tokenRoutes({ config, database }: Services): ServerRoute[] {
+export function tokenRoutes(services: Services): ServerRoute[] {
+  const { database } = services;
   return [
     {
       method: 'GET',
@@ -47,7 +48,7 @@ export function tokenRoutes({ config, database }: Services): ServerRoute[] {
         answers: { 201: { what: 'The token', json: createdToken } },
       },
       async handle(context) {
-        const { expiresAt, ...body } = parseBody(newTokenBody, await readJson(context, config));
+        const { expiresAt, ...body } = parseBody(newTokenBody, await readJson(context, services));
         const token = generateToken();
         await registerToken(database, token, {
           ...body,

@@ -59,7 +59,7 @@ export function uploadRoutes(services: Services): CacheRoute[] {
         answers: { 200: { what: 'Those that are not, in the order asked', json: missingResponse } },
       },
       async handle(context, { cache }) {
-        const paths = parseMissingRequest(await readJson(context, config)).paths.map(parseStorePath);
+        const paths = parseMissingRequest(await readJson(context, services)).paths.map(parseStorePath);
         const names = await queryPathNames(database.read, cache.id, paths.map(storePathHashPart));
         const missing = paths.filter((path) => names.get(storePathHashPart(path)) !== storePathName(path));
         // Somebody is about to refer to those that are there.
@@ -130,7 +130,7 @@ export function uploadRoutes(services: Services): CacheRoute[] {
         answers: { 200: { what: 'What became of each', json: commitResponse } },
       },
       async handle(context, { cache }) {
-        const drafts = parseCommitRequest(await readJson(context, config)).paths.map(parseCommitPath);
+        const drafts = parseCommitRequest(await readJson(context, services)).paths.map(parseCommitPath);
         const statuses = await publisher.publish(cache, drafts);
         for (const draft of drafts) await stock.settle(cache, pathNeed(storePathHashPart(draft.storePath)));
         const paths = drafts.map(({ storePath }, index) => ({
@@ -153,7 +153,7 @@ export function uploadRoutes(services: Services): CacheRoute[] {
       },
       async handle(context, { cache }) {
         const derivation = parseDerivationName(context.req.param('derivation') ?? '');
-        const body = await collectBody(context.env.incoming, { limit: limits.log, idle });
+        const body = await collectBody(context, services, limits.log);
         await sideFiles.putLog(cache, derivation, body);
         return context.body(null, 204);
       },

@@ -10,8 +10,9 @@ import { bareHash } from '../publish/narinfo-text.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
 import type { ObjectStorage } from '../storage/storage.js';
 import type { NarReader, NarReading } from './nar-reader.js';
-import { narObject, packFacts } from './nar-store.js';
+import { narObject } from './nar-store.js';
 import { checkQuota } from './quota.js';
+import { packFacts } from './stored-facts.js';
 
 export interface CopyNarOptions {
   readonly database: Database;

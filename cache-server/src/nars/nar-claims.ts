@@ -1,8 +1,8 @@
 import { hasCode } from '@larder/signing/errors';
 import { ServerError } from '../errors.js';
 import { bareHash } from '../publish/narinfo-text.js';
+import type { NarUpload } from './nar-intake.js';
 import type { IngestedNar } from './nar-reader.js';
-import type { NarUpload } from './nar-store.js';
 
 /** Holds a NAR that was read against what its client said. @throws `nar-hash-mismatch`, `nar-size-mismatch`, `nar-file-mismatch` */
 export function checkClaims(nar: IngestedNar, upload: NarUpload): void {

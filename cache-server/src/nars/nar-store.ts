@@ -1,43 +1,20 @@
-import { promisify } from 'node:util';
-import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
-import type { Compression } from '@larder/signing/compression';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
 import { addUsage } from '../database/tables/cache-usage.js';
-import { insertNarFacts, type NarFactsRow, queryNarFacts } from '../database/tables/nar-facts.js';
+import { insertNarFacts } from '../database/tables/nar-facts.js';
 import { queryNarFile, upsertNarFile } from '../database/tables/nar-files.js';
-import { insertNar, type NarRow, narCompression, prolongNar, queryNar } from '../database/tables/nars.js';
+import { insertNar, type NarRow, prolongNar, queryNar } from '../database/tables/nars.js';
 import { transact } from '../database/transaction.js';
-import { ServerError } from '../errors.js';
 import type { Lease, Leases } from '../leases/leases.js';
-import { Limiter } from '../limiter.js';
 import { bareHash } from '../publish/narinfo-text.js';
-import { narKey, objectKeys } from '../storage/object-key.js';
-import type { ObjectStorage, StagedObject } from '../storage/storage.js';
-import type { ContentFacts, ContentHashRequest } from './content-facts.js';
-import { unpackHashParts } from './hash-parts.js';
-import { checkClaims, exceedsClaim } from './nar-claims.js';
-import type { IngestedNar, NarReader, NarReading, StoredForm } from './nar-reader.js';
+import { objectKeys } from '../storage/object-key.js';
+import type { ObjectStorage } from '../storage/storage.js';
+import type { ContentFacts } from './content-facts.js';
+import { NarIntake, type NarUpload, type VerifiedUpload } from './nar-intake.js';
+import type { IngestedNar, NarReader } from './nar-reader.js';
 import { checkQuota } from './quota.js';
-
-const compress = promisify(brotliCompress);
-const decompress = promisify(brotliDecompress);
-/** Listings shrink well at the fastest useful level. */
-const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
-
-export interface NarUpload {
-  readonly compression: Compression;
-  /** What the client says the NAR is, if it does: nix32 without a prefix. */
-  readonly narHash?: string;
-  readonly narSize?: number;
-  /** What a stock client calls it: `<file hash>.nar.xz`. */
-  readonly fileName?: string;
-  /** Gets the bytes as they are kept, while they are: nothing of it is proven before the upload is taken. */
-  readonly onStored?: (chunk: Uint8Array) => Promise<void>;
-  readonly signal?: AbortSignal;
-}
-
-type ReadNar<T> = (body: AsyncIterable<Uint8Array>, form: StoredForm) => Promise<T>;
+import { packFacts, StoredFacts } from './stored-facts.js';
+import type { UploadRoom } from './upload-room.js';
 
 type OnReceived = (cache: Cache, nar: IngestedNar) => void;
 
@@ -46,6 +23,7 @@ export interface NarStoreOptions {
   readonly storage: ObjectStorage;
   readonly reader: NarReader;
   readonly leases: Leases;
+  readonly room: UploadRoom;
   /** How long a NAR is kept that no path has yet, in milliseconds. */
   readonly keepUnused: number;
   /** Hears of every upload that is stored now. */
@@ -62,19 +40,17 @@ export interface NarStoreOptions {
  */
 export class NarStore {
   readonly #database: Database;
-  readonly #storage: ObjectStorage;
-  readonly #reader: NarReader;
   readonly #leases: Leases;
+  readonly #intake: NarIntake;
+  readonly #facts: StoredFacts;
   readonly #keepUnused: number;
   readonly #onReceived: OnReceived | undefined;
-  /** A commit of thousands must not open thousands of files. */
-  readonly #rereading = new Limiter(16);
 
   constructor(options: NarStoreOptions) {
     this.#database = options.database;
-    this.#storage = options.storage;
-    this.#reader = options.reader;
     this.#leases = options.leases;
+    this.#intake = new NarIntake(options);
+    this.#facts = new StoredFacts(options);
     this.#keepUnused = options.keepUnused;
     this.#onReceived = options.onReceived;
   }
@@ -102,8 +78,8 @@ export class NarStore {
   /**
    * Takes an upload, reading it once: verified, compressed anew, stored and recorded, in that order. One that another client
    * is sending already is read to its end and dropped once that one is there.
-   * @throws `nar-malformed`, `codec-…`, `nar-hash-mismatch`, `nar-size-mismatch`, `nar-file-mismatch`, `quota-exceeded`: then
-   * nothing is kept
+   * @throws `overloaded`, `nar-malformed`, `codec-…`, `nar-hash-mismatch`, `nar-size-mismatch`, `nar-file-mismatch`,
+   * `quota-exceeded`: then nothing is kept
    */
   async receive(cache: Cache, source: AsyncIterable<Uint8Array>, upload: NarUpload): Promise<NarRow> {
     const { narHash, fileName, signal } = upload;
@@ -132,34 +108,19 @@ export class NarStore {
     source: AsyncIterable<Uint8Array>,
     { upload, lease }: { readonly upload: NarUpload; readonly lease?: Lease },
   ): Promise<NarRow> {
-    const { compression, signal, narHash, narSize } = upload;
     await checkQuota(this.#database, cache, 0);
-    const running = this.#reader.ingest(source, {
-      compression,
-      ...(narSize === undefined ? {} : { narSize }),
-      ...(signal ? { signal } : {}),
-    });
-    const output = upload.onStored === undefined ? running.output : tee(running.output, upload.onStored);
-    const staging = this.#storage.stage(output, {
-      contentType: 'application/x-nix-nar',
-      ...(narHash === undefined ? {} : { key: objectKeys.nar(cache.name, narHash) }),
-      ...(signal ? { signal } : {}),
-    });
-    await using staged = await staging.catch((error: unknown) => {
-      throw exceedsClaim(error, upload) ?? error;
-    });
-    const nar = await running.result;
-    checkClaims(nar, upload);
-    if (lease !== undefined) return await this.#keep(cache, nar, { upload, staged, lease });
-    await using own = await this.#leases.take(cache.id, [narObject(bareHash(nar.narHash))], patient(signal));
-    return await this.#keep(cache, nar, { upload, staged, lease: own });
+    await using verified = await this.#intake.read(cache, source, upload);
+    if (lease !== undefined) return await this.#keep(cache, verified, { upload, lease });
+    const object = narObject(bareHash(verified.nar.narHash));
+    await using own = await this.#leases.take(cache.id, [object], patient(upload.signal));
+    return await this.#keep(cache, verified, { upload, lease: own });
   }
 
   /** Stores and records what was verified, under a lease on it. */
   async #keep(
     cache: Cache,
-    nar: IngestedNar,
-    { upload, staged, lease }: { upload: NarUpload; staged: StagedObject; lease: Lease },
+    { nar, staged }: VerifiedUpload,
+    { upload, lease }: { readonly upload: NarUpload; readonly lease: Lease },
   ): Promise<NarRow> {
     const hash = bareHash(nar.narHash);
     const known = await queryNar(this.#database.write, cache.id, hash);
@@ -215,62 +176,13 @@ export class NarStore {
 
   /** What can be asked of a stored NAR. */
   facts(cache: Cache, narHash: string): ContentFacts {
-    let kept: Promise<NarFactsRow | undefined> | undefined;
-    let reading: Promise<NarReading> | undefined;
-    const recall = () => (kept ??= queryNarFacts(this.#database.read, cache.id, narHash));
-    const reread = () =>
-      (reading ??= this.#reread(cache, narHash, (body, form) => this.#reader.survey(body, form)));
-    return {
-      findHashParts: async (wanted) => {
-        const packed = (await recall())?.hash_parts ?? (await reread()).hashParts;
-        if (packed !== undefined) return intersect(unpackHashParts(packed), wanted);
-        return this.#reread(cache, narHash, (body, form) =>
-          this.#reader.findHashParts(body, { ...form, wanted }),
-        );
-      },
-      listing: async () => {
-        const row = await recall();
-        if (row === undefined) return (await reread()).listing;
-        return row.listing === null ? undefined : (await decompress(row.listing)).toString('utf8');
-      },
-      computeContentHash: (request: ContentHashRequest) =>
-        this.#reread(cache, narHash, (body, form) =>
-          this.#reader.computeContentHash(body, { ...form, request }),
-        ),
-    };
-  }
-
-  async #reread<T>(cache: Cache, narHash: string, read: ReadNar<T>): Promise<T> {
-    return this.#rereading.run(() => this.#rereadNow(cache, narHash, read));
-  }
-
-  async #rereadNow<T>(cache: Cache, narHash: string, read: ReadNar<T>): Promise<T> {
-    const row = await this.find(cache, narHash);
-    const key = row === undefined ? objectKeys.nar(cache.name, narHash) : narKey(cache.name, row);
-    await using stored = await this.#storage.get(key);
-    if (stored === undefined || row === undefined)
-      throw new ServerError(
-        'storage-failed',
-        `${key} is recorded but not in the storage; run 'larder admin fsck'`,
-      );
-    // Awaited here: the object is closed on leaving.
-    return await read(stored.body, { compression: narCompression(row), maxSize: row.nar_size });
+    return this.#facts.of(cache, narHash);
   }
 }
 
 /** An upload may take hours: others wait for as long as its holder lives, and their client with them. */
 function patient(signal: AbortSignal | undefined): { patience: number; signal?: AbortSignal } {
   return { patience: Number.POSITIVE_INFINITY, ...(signal === undefined ? {} : { signal }) };
-}
-
-async function* tee(
-  source: AsyncIterable<Uint8Array>,
-  sink: (chunk: Uint8Array) => Promise<void>,
-): AsyncIterable<Uint8Array> {
-  for await (const chunk of source) {
-    await sink(chunk);
-    yield chunk;
-  }
 }
 
 /** Reads to its end what is not needed: a client that is cut off would try again. */
@@ -291,19 +203,4 @@ function fileObject(fileName: string): string {
 /** Whether a file is named by the hash of its bytes, as Nix does. */
 function isHashName(fileName: string): boolean {
   return /^[0-9abcdfghijklmnpqrsvwxyz]{52}\.nar(\.|$)/.test(fileName);
-}
-
-/** What of a NAR is remembered until paths with it are published. */
-export async function packFacts(nar: NarRow, reading: NarReading): Promise<NarFactsRow> {
-  const { listing, hashParts } = reading;
-  return {
-    cache_id: nar.cache_id,
-    nar_hash: nar.nar_hash,
-    hash_parts: hashParts ?? null,
-    listing: listing === undefined ? null : await compress(listing, BROTLI),
-  };
-}
-
-function intersect(found: ReadonlySet<string>, wanted: readonly string[]): ReadonlySet<string> {
-  return new Set(wanted.filter((part) => found.has(part)));
 }

@@ -81,6 +81,12 @@ export class Metrics {
     labelNames: ['cache', 'form'],
     registers: [this.registry],
   });
+  readonly #overloads = new Counter({
+    name: 'larder_overloads_total',
+    help: 'Requests answered with 503 because bodies (body) or uploads (upload) took all the memory they may',
+    labelNames: ['by'],
+    registers: [this.registry],
+  });
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
@@ -125,6 +131,11 @@ export class Metrics {
     this.#uploads.inc({ cache });
     this.#uploadBytes.inc({ cache, form: 'unpacked' }, narSize);
     this.#uploadBytes.inc({ cache, form: 'stored' }, fileSize);
+  }
+
+  /** A request was turned away because there was no memory for it. */
+  overloaded(by: 'body' | 'upload'): void {
+    this.#overloads.inc({ by });
   }
 
   /** A number that is read whenever someone asks. */

@@ -7,8 +7,8 @@ import { checkFormKey, checkSameOrigin, type Session } from './sessions.js';
 const MAX_FORM = 64 * 1024;
 
 /** A form that was sent. @throws `body-too-large` */
-export async function readForm(context: RouteContext, { config }: Services): Promise<URLSearchParams> {
-  const body = await collectBody(context.env.incoming, { limit: MAX_FORM, idle: config.timeouts.idle });
+export async function readForm(context: RouteContext, services: Services): Promise<URLSearchParams> {
+  const body = await collectBody(context, services, MAX_FORM);
   return new URLSearchParams(body.toString('utf8'));
 }
 

@@ -7,6 +7,7 @@ import type { Database } from '@larder/cache-server/database/database';
 import { Leases, leaseTimes } from '@larder/cache-server/leases/leases';
 import type { NarReader } from '@larder/cache-server/nars/nar-reader';
 import { NarStore } from '@larder/cache-server/nars/nar-store';
+import { UploadRoom } from '@larder/cache-server/nars/upload-room';
 import { Pins } from '@larder/cache-server/pins/pins';
 import { parseCommitPath } from '@larder/cache-server/publish/draft';
 import { Publisher } from '@larder/cache-server/publish/publisher';
@@ -38,7 +39,8 @@ export class Replica {
     this.leases = new Leases(database, leaseTimes(LEASE));
     const common = { database, storage: this.storage, leases: this.leases, logger: this.#logger, grace: 0 };
     const narInfos = new NarInfoCache({ database });
-    this.nars = new NarStore({ ...common, reader, keepUnused: HOUR });
+    const room = new UploadRoom({ memory: 2 ** 30, staging: 2 ** 20, patience: HOUR });
+    this.nars = new NarStore({ ...common, reader, room, keepUnused: HOUR });
     this.publisher = new Publisher({ ...common, nars: this.nars, narInfos, verifyReferences: true });
     this.pins = new Pins(common);
     this.withdrawal = new Withdrawal({ ...common, narInfos, narLease: HOUR });
