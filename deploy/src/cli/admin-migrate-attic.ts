@@ -115,7 +115,7 @@ function describe(result: AtticMigration, isDry: boolean): string {
   const title = from === cache ? cache : `${from}, here ${cache}`;
   if (migration === undefined) return `${title}: left out: ${why}\n`;
   const lines = [`${title}: ${settings(result)}\n  ${describeMigration(migration, isDry)}\n`];
-  if (isDry) lines.push(...migration.refused.map(describeRefused));
+  if (isDry) lines.push(...migration.refused.map((refused) => describeRefused(cache, refused)));
   return lines.join('');
 }
 

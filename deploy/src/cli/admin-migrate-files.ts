@@ -105,7 +105,7 @@ async function run(
   return await migrateCache({ foundation, intake }, cache, {
     source,
     jobs: options.jobs,
-    onRefused: reporter.onRefused,
+    onRefused: (refused) => reporter.onRefused(cache.name, refused),
     onProgress: (migration) => reporter.onProgress(cache.name, migration),
   });
 }
@@ -118,7 +118,8 @@ function print(migration: Migration, { cache, json, dryRun }: FilesOptions): voi
     return;
   }
   process.stdout.write(`${cache}: ${describeMigration(migration, isDry)}\n`);
-  if (isDry) process.stdout.write(migration.refused.map(describeRefused).join(''));
+  if (isDry)
+    process.stdout.write(migration.refused.map((refused) => describeRefused(cache, refused)).join(''));
 }
 
 async function openFiles(place: string, context: OpenContext): Promise<CacheFiles> {

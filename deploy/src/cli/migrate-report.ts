@@ -15,8 +15,8 @@ export class MigrationReporter {
     this.#quiet = quiet;
   }
 
-  readonly onRefused = (refused: RefusedPath): void => {
-    if (!this.#quiet) process.stdout.write(describeRefused(refused));
+  readonly onRefused = (cache: string, refused: RefusedPath): void => {
+    if (!this.#quiet) process.stdout.write(describeRefused(cache, refused));
   };
 
   readonly onProgress = (cache: string, migration: Migration): void => {
@@ -28,8 +28,8 @@ export class MigrationReporter {
   };
 }
 
-export function describeRefused({ path, why }: RefusedPath): string {
-  return `  left out ${path}: ${why}\n`;
+export function describeRefused(cache: string, { path, why }: RefusedPath): string {
+  return `${cache}: left out ${path}: ${why}\n`;
 }
 
 /** A line of what was done, or would be. */

@@ -8,13 +8,14 @@ import type { Intake } from '../../intake.js';
 import type { Foundation } from '../../start.js';
 import { type MigrateOptions, migrateCache, surveyMigration } from '../migrate-cache.js';
 import type { Migration } from '../migration.js';
+import type { RefusedPath } from '../migration-source.js';
 import { isPathsOwn } from '../refusal.js';
 import { type CacheElsewhere, checkSame, takeOverCache } from '../take-over-cache.js';
 import type { AtticCache, AtticDatabase } from './attic-database.js';
 import { AtticSource } from './attic-source.js';
 import type { ChunkFiles } from './remote-file.js';
 
-export interface AtticMigrationOptions extends Pick<MigrateOptions, 'jobs' | 'onRefused'> {
+export interface AtticMigrationOptions extends Pick<MigrateOptions, 'jobs'> {
   /** Which caches, by attic's names, and what they are called here; all, by their own names, when it is empty. */
   readonly names: ReadonlyMap<string, string>;
   /** Milliseconds: attic's `default-retention-period`, for caches that have none of their own. */
@@ -23,6 +24,8 @@ export interface AtticMigrationOptions extends Pick<MigrateOptions, 'jobs' | 'on
   readonly upstreams: readonly Upstream[];
   readonly merge?: boolean;
   readonly dryRun?: boolean;
+  /** Hears of every path that is left out, as it is met. */
+  readonly onRefused?: (cache: string, refused: RefusedPath) => void;
   readonly onProgress?: (cache: string, migration: Migration) => void;
 }
 
@@ -67,10 +70,12 @@ export async function migrateAttic(
         continue;
       }
       const cache = await takeOverCache(foundation.caches, wanted, options);
+      const onRefused = (refused: RefusedPath): void => options.onRefused?.(name, refused);
       const onProgress = (migration: Migration): void => options.onProgress?.(name, migration);
       const migration = await migrateCache({ foundation, intake }, cache, {
         ...options,
         source,
+        onRefused,
         onProgress,
       });
       done.push({ ...result, public: cache.public, priority: cache.priority, migration });
