@@ -1,5 +1,7 @@
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatFrameHeader } from '@larder/signing/archive-frames';
+import { compress } from '@larder/signing/codec';
 import {
   type ArchiveRequest,
   type DeltasResponse,
@@ -46,7 +48,18 @@ export function deltaRoutes(services: Services): CacheRoute[] {
       async handle(context, { cache }) {
         const { wanted } = parseDeltasRequest(await readJson(context, services));
         const offers = (await deltas?.offer(cache, wanted)) ?? [];
-        return context.json({ offers } satisfies DeltasResponse);
+        const { incoming, outgoing } = context.env;
+        const packs = /\bzstd\b/.test(incoming.headers['accept-encoding'] ?? '');
+        const body = Buffer.from(JSON.stringify({ offers } satisfies DeltasResponse));
+        const stream = Readable.from([body]);
+        return sendStream(packs ? compress(stream, 'zstd') : stream, {
+          outgoing,
+          headers: {
+            'Content-Type': 'application/json',
+            'Cache-Control': 'no-store',
+            ...(packs ? { 'Content-Encoding': 'zstd' } : {}),
+          },
+        });
       },
     },
     {

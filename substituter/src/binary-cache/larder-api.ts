@@ -14,7 +14,7 @@ import {
 } from '@larder/signing/download';
 import { type AnswerHead, header } from '../http/answer.js';
 import { decodeBody } from '../http/content-encoding.js';
-import type { HttpClient, HttpResponse } from '../http/http-client.js';
+import type { HttpClient, HttpResponse, RequestOptions } from '../http/http-client.js';
 import { HttpError } from '../http/http-error.js';
 import type { LinkSpeed } from '../http/link-speed.js';
 
@@ -67,18 +67,18 @@ export class LarderApi {
     const url = new URL(deltasUrl(this.#server, this.#cache));
     return this.#http.retry(async () => {
       const response = await this.#post(url, JSON.stringify({ wanted }), signal);
-      return parseDeltasResponse(await response.body.json()).offers;
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of decodeBody(response, signal)) chunks.push(chunk);
+      return parseDeltasResponse(JSON.parse(Buffer.concat(chunks).toString('utf8'))).offers;
     }, signal);
   }
 
   /** Many small archives in one answer (signing's archive-frames), tried once. @throws HttpError */
   async *openArchives(archives: readonly ArchiveRequest[], signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const url = new URL(archivesUrl(this.#server, this.#cache));
-    const text = JSON.stringify({ archives });
     const response = await this.#http.requestOnce(url, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: () => text,
+      ...packed(JSON.stringify({ archives })),
       signal,
     });
     try {
@@ -90,19 +90,24 @@ export class LarderApi {
   }
 
   async #post(url: URL, text: string, signal: AbortSignal | undefined): Promise<HttpResponse> {
-    const packs = text.length >= packedFrom;
+    const { headers, body } = packed(text);
     return this.#http.requestOnce(url, {
       method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        'accept-encoding': 'zstd',
-        ...(packs ? { 'content-encoding': 'gzip' } : {}),
-      },
-      body: () => (packs ? gzipSync(text) : text),
+      headers: { ...headers, 'accept-encoding': 'zstd' },
+      body,
       pipelined: true,
       signal,
     });
   }
+}
+
+/** A request's JSON, compressed where it pays: hashes in base-32 are two fifths longer than they need be. */
+function packed(text: string): Required<Pick<RequestOptions, 'headers' | 'body'>> {
+  const packs = text.length >= packedFrom;
+  return {
+    headers: { 'content-type': 'application/json', ...(packs ? { 'content-encoding': 'gzip' } : {}) },
+    body: () => (packs ? gzipSync(text) : text),
+  };
 }
 
 /** Whether an answer comes from a server that speaks Larder's API. */
