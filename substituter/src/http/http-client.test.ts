@@ -81,3 +81,35 @@ test('a short file may be redirected, encoded, absent, too long or given up', as
     await client.close();
   }
 });
+
+test('what waits behind a request that another connection answered first is asked anew there', async () => {
+  const behind = 12;
+  let asked = 0;
+  const stuck: ServerResponse[] = [];
+  await using server = await serve((request, response) => {
+    // The first one is never answered, so that nothing behind it on its connection is.
+    if (request.url === '/stuck' && stuck.length === 0) stuck.push(response);
+    else response.end(request.url);
+    asked++;
+  });
+  const client = new HttpClient({
+    netrc: readNetrc('/nowhere/netrc'),
+    // A single connection for those that share one, and no second try but the client's own connection gives one.
+    ...{ connections: 1, connectTimeout: 1000, stallTimeout: 60_000, attempts: 1, userAgent: 'test' },
+  });
+  const fetchText = async (name: string) => {
+    const file = await client.fetchSmall(new URL(name, server.url), { absent: [404], limit: 100 });
+    return Buffer.from(file!).toString();
+  };
+  try {
+    // Until it is known what is slow.
+    for (let count = 0; count < 20; count++) await fetchText(`/known-${count}`);
+    const names = ['/stuck', ...Array.from({ length: behind }, (_, index) => `/behind-${index}`)];
+    assert.deepEqual(await Promise.all(names.map(fetchText)), names);
+    // The others cannot all have been asked for twice: there are five such requests at most.
+    assert.ok(asked >= 20 + names.length + 1, `${asked} requests`);
+    if (!stuck[0]!.destroyed) await new Promise((resolve) => stuck[0]!.once('close', resolve));
+  } finally {
+    await client.close();
+  }
+});

@@ -14,6 +14,9 @@ export interface BodyOptions {
  * else from the start again without giving the same bytes twice. That the file is still the same is asked of
  * the server (`If-Range`) and proven by whoever checks the hash. Bytes arriving count as success: the tries are
  * counted anew after each.
+ *
+ * A transfer that stands still for longer than the others pause is asked for a second time, from where it is: whichever
+ * goes on first is kept, and the other one ended.
  * @throws HttpError, also for a file that is not there (status 404)
  */
 export async function* openResumable(
@@ -25,22 +28,18 @@ export async function* openResumable(
   let validator: string | undefined;
   for (let attempt = 1; ; attempt++) {
     const started = position;
+    let transfer: Transfer | undefined;
     try {
-      const response = await client.requestOnce(url, { headers: rangeHeaders(position, validator), signal });
-      // A body that was encoded on the way has other bytes each time: no range of it means anything.
-      validator = header(response, 'content-encoding') === undefined ? strongValidator(response) : undefined;
-      let skip = position - startOf(response, url, position);
-      for await (const chunk of client.speedOf(url).watch(decodeBody(response, signal))) {
-        if (skip >= chunk.length) {
-          skip -= chunk.length;
-          continue;
-        }
-        const fresh = skip === 0 ? chunk : chunk.subarray(skip);
-        skip = 0;
-        position += fresh.length;
-        yield fresh;
+      transfer = await Transfer.begin(client, url, { position, validator, signal });
+      for (let patience = client.speedOf(url).longPause; ; ) {
+        validator = transfer.validator;
+        const step: Step = await nextOf(transfer, { client, url, position, patience, signal });
+        if (step.hedged) patience *= 2;
+        transfer = step.transfer;
+        if (step.chunk === undefined) return;
+        position += step.chunk.length;
+        yield step.chunk;
       }
-      return;
     } catch (error) {
       signal?.throwIfAborted();
       const failure = asTransferError(error, url);
@@ -49,8 +48,113 @@ export async function* openResumable(
       const delay = retryDelay(attempt, failure.retryAfter);
       client.noteRetry(failure, delay);
       await sleep(delay, undefined, { signal });
+    } finally {
+      transfer?.end();
     }
   }
+}
+
+interface TransferOptions {
+  readonly position: number;
+  readonly validator: string | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** One answer, which gives the file's bytes from a position on. */
+class Transfer {
+  /** Names this version of the file, if ranges of it can be asked for. */
+  readonly validator: string | undefined;
+  readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #abort: AbortController;
+  #skip: number;
+
+  private constructor(response: HttpResponse, chunks: AsyncIterable<Uint8Array>, abort: AbortController) {
+    // A body that was encoded on the way has other bytes each time: no range of it means anything.
+    this.validator =
+      header(response, 'content-encoding') === undefined ? strongValidator(response) : undefined;
+    this.#chunks = chunks[Symbol.asyncIterator]();
+    this.#abort = abort;
+    this.#skip = 0;
+  }
+
+  static async begin(
+    client: HttpClient,
+    url: URL,
+    { position, validator, signal }: TransferOptions,
+  ): Promise<Transfer> {
+    const abort = new AbortController();
+    const either = signal === undefined ? abort.signal : AbortSignal.any([signal, abort.signal]);
+    const headers = rangeHeaders(position, validator);
+    const response = await client.requestOnce(url, { headers, signal: either });
+    const body = client.speedOf(url).watch(decodeBody(response, either));
+    const transfer = new Transfer(response, body, abort);
+    transfer.#skip = position - startOf(response, url, position);
+    return transfer;
+  }
+
+  /** The next bytes from the position on; `undefined` at the end. */
+  async next(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const next = await this.#chunks.next();
+      if (next.done === true) return undefined;
+      const chunk = next.value;
+      const fresh = chunk.subarray(Math.min(this.#skip, chunk.length));
+      this.#skip -= chunk.length - fresh.length;
+      if (fresh.length > 0) return fresh;
+    }
+  }
+
+  end(): void {
+    this.#abort.abort();
+  }
+}
+
+interface Step {
+  readonly transfer: Transfer;
+  readonly chunk: Uint8Array | undefined;
+  readonly hedged?: boolean;
+}
+
+interface StepOptions extends Pick<TransferOptions, 'position' | 'signal'> {
+  readonly client: HttpClient;
+  readonly url: URL;
+  /** Milliseconds. */
+  readonly patience: number;
+}
+
+async function nextOf(transfer: Transfer, options: StepOptions): Promise<Step> {
+  const { client, url, position, patience, signal } = options;
+  const { validator } = transfer;
+  const first = transfer.next().then((chunk): Step => ({ transfer, chunk }));
+  const speed = client.speedOf(url);
+  if (validator === undefined || !(await isLate(first, patience)) || !speed.beginHedge()) return first;
+  const lost = new AbortController();
+  const either = signal === undefined ? lost.signal : AbortSignal.any([signal, lost.signal]);
+  const second = Transfer.begin(client, url, { position, validator, signal: either }).then(
+    async (other): Promise<Step> => ({ transfer: other, chunk: await other.next() }),
+  );
+  try {
+    const winner = await Promise.any([first, second]);
+    if (winner.transfer === transfer) lost.abort();
+    else transfer.end();
+    return { ...winner, hedged: true };
+  } catch {
+    return await first;
+  } finally {
+    speed.endHedge();
+  }
+}
+
+async function isLate(step: Promise<unknown>, patience: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<true>((resolve) => {
+    timer = setTimeout(resolve, patience, true);
+  });
+  const done = step.then(
+    () => false,
+    () => false,
+  );
+  return await Promise.race([done, late]).finally(() => clearTimeout(timer));
 }
 
 function rangeHeaders(position: number, validator: string | undefined): Record<string, string> {

@@ -21,6 +21,8 @@ export interface ProxyDeltasOptions {
   readonly base: BaseStore;
   readonly shelf: NarShelf;
   readonly work: NarWork;
+  /** Hears why a path that might have come as a delta comes whole. */
+  readonly onNote: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -82,7 +84,12 @@ export class ProxyDeltas {
     const destination = {
       findDeltaBases: (infos: Parameters<typeof findDeltaBases>[0]) => findDeltaBases(infos, known),
     };
-    const plan = await planDeltas(waiting, { destination, signal: this.#options.signal }).catch(() => []);
+    const { signal, onNote } = this.#options;
+    const plan = await planDeltas(waiting, { destination, signal }).catch((error: unknown) => {
+      if (!signal.aborted)
+        onNote(`${waiting.length} paths come whole: no deltas can be looked for (${messageOf(error)})`);
+      return [];
+    });
     return new Map(plan.flatMap(({ info, delta }) => (delta === undefined ? [] : [[info.storePath, delta]])));
   }
 
@@ -123,12 +130,17 @@ export class ProxyDeltas {
       const { fileSize } = await archive.result;
       await incoming.keep();
       return fileSize;
-    } catch {
+    } catch (error) {
       signal.throwIfAborted();
+      this.#options.onNote(`${info.storePath} comes whole: its delta is no good (${messageOf(error)})`);
       await incoming.discard();
       return undefined;
     } finally {
       await incoming.close();
     }
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

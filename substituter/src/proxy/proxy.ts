@@ -64,7 +64,7 @@ export async function startProxy(options: ProxyOptions): Promise<RunningProxy> {
   const shelf = await NarShelf.open(options.directory, options.maxSize);
   const { base } = options;
   const { signal } = abort;
-  const deltas = base === undefined ? undefined : new ProxyDeltas({ base, shelf, work, signal });
+  const deltas = base === undefined ? undefined : new ProxyDeltas({ base, shelf, work, onNote, signal });
   const nars = new NarService({ index, shelf, work, deltas, signal });
   const app = createProxyApp({
     ...options,
