@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { cachePattern, scopes } from './auth/scopes.js';
-import { byteSize, duration, listenAddress } from './config-units.js';
+import { byteSize, duration, listenAddress, network } from './config-units.js';
 
 /** Every key of `larder.toml`, with its default. README.md and larder.example.toml document each; a test compares. */
 
@@ -160,7 +160,11 @@ const traces = z
   .prefault({});
 
 const upstreams = z
-  .strictObject({ timeout: duration.prefault('15 s'), negative: duration.prefault('1 h') })
+  .strictObject({
+    timeout: duration.prefault('15 s'),
+    negative: duration.prefault('1 h'),
+    allow_private: z.array(network).default([]),
+  })
   .prefault({});
 
 const keys = z.strictObject({ seal_key_file: z.string().optional() }).prefault({});

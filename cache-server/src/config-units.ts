@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
@@ -46,3 +47,19 @@ export const listenAddress = z
   });
 
 export type ListenAddress = z.output<typeof listenAddress>;
+
+/** `10.0.0.0/8`, or one address. */
+export const network = z
+  .string({ error: 'must be a network, such as "10.0.0.0/8"' })
+  .transform((text, context) => {
+    const [, address = '', bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+    const version = isIP(address);
+    const most = version === 4 ? 32 : 128;
+    const prefix = Number(bits ?? most);
+    if (version !== 0 && prefix <= most)
+      return { address, prefix, family: version === 4 ? ('ipv4' as const) : ('ipv6' as const) };
+    context.addIssue({ code: 'custom', message: 'must be a network, such as "10.0.0.0/8", or an address' });
+    return z.NEVER;
+  });
+
+export type Network = z.output<typeof network>;

@@ -7,6 +7,7 @@ import type { UploadRoom } from './nars/upload-room.js';
 import { Publisher } from './publish/publisher.js';
 import { NarInfoCache } from './read/narinfo-cache.js';
 import type { Foundation } from './start.js';
+import { ReachableAddresses } from './upstream/reachable.js';
 import { UpstreamClient } from './upstream/upstream-client.js';
 import { Upstreams } from './upstream/upstreams.js';
 
@@ -57,6 +58,11 @@ export function assembleIntake(
   return { nars, narInfos, publisher, upstreams, leases, reader };
 }
 
+export function openUpstreamClient({ upstreams }: ServerConfig): UpstreamClient {
+  const reachable = new ReachableAddresses(upstreams.allow_private);
+  return new UpstreamClient({ timeout: upstreams.timeout, reachable });
+}
+
 export function openNarReader({ uploads, limits }: ServerConfig): NarReader {
   return new NarReader({
     level: uploads.compression_level,
@@ -72,7 +78,7 @@ const LONGEST = 2 ** 31 - 1;
 export function openIntake(foundation: Foundation): Intake & AsyncDisposable {
   const { config, database } = foundation;
   const reader = openNarReader(config);
-  const client = new UpstreamClient(config.upstreams.timeout);
+  const client = openUpstreamClient(config);
   const leases = new Leases(database, leaseTimes(config.uploads.lease));
   // There is nobody to tell to come back.
   const room = openUploadRoom(config, { patience: LONGEST });

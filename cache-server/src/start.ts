@@ -20,7 +20,7 @@ import { ServerError } from './errors.js';
 import { listenForMetrics } from './http/metrics-listener.js';
 import { listen } from './http/server.js';
 import type { Services } from './http/services.js';
-import { assembleIntake, openNarReader } from './intake.js';
+import { assembleIntake, openNarReader, openUpstreamClient } from './intake.js';
 import { Leases, leaseTimes } from './leases/leases.js';
 import { limitMemory } from './memory-limits.js';
 import type { NarReader } from './nars/nar-reader.js';
@@ -39,7 +39,8 @@ import { DiskStorage } from './storage/disk.js';
 import { S3Storage } from './storage/s3.js';
 import type { ObjectStorage } from './storage/storage.js';
 import { Sweeper } from './sweeper.js';
-import { UpstreamClient } from './upstream/upstream-client.js';
+import { ReachableAddresses } from './upstream/reachable.js';
+import type { UpstreamClient } from './upstream/upstream-client.js';
 import { UsageRecorder } from './usage/usage-recorder.js';
 import { Sessions } from './web/sessions.js';
 
@@ -139,7 +140,7 @@ async function serve(
   let isStopping = false;
   const tokenUse = new TokenUse(foundation.database, logger);
   const leases = new Leases(foundation.database, leaseTimes(config.uploads.lease));
-  const client = new UpstreamClient(config.upstreams.timeout);
+  const client = openUpstreamClient(config);
   const maker = createDeltaMaker(foundation);
   const usage = new UsageRecorder(foundation);
   const services = assemble(foundation, {
@@ -221,7 +222,9 @@ function assemble(
     room,
     onReceived: (cache, nar) => metrics?.narReceived(cache.name, nar),
   });
-  const oidc = new Oidc(issuersOf(config));
+  const oidc = new Oidc(issuersOf(config), {
+    reachable: new ReachableAddresses(config.upstreams.allow_private),
+  });
   const { grace, nar_lease: narLease } = config.collection;
   const pins = new Pins({ database, storage });
   const withdrawal = new Withdrawal({ database, storage, leases, narInfos, logger, narLease });

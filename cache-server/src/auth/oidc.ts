@@ -8,8 +8,10 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose';
+import { fetch as fetchWithAgent } from 'undici';
 import { z } from 'zod';
 import { ServerError } from '../errors.js';
+import { createReachingAgent, ReachableAddresses } from '../upstream/reachable.js';
 import { type Grants, matchesPattern, type Scope } from './token.js';
 
 /** What ID tokens of an issuer are good for: the first rule whose claims all match decides. */
@@ -33,6 +35,13 @@ export interface OidcIssuer {
 export interface OidcIdentity extends Grants {
   readonly issuer: string;
   readonly subject: string;
+}
+
+export interface OidcOptions {
+  /** How long after keys were fetched an unknown one makes us fetch them again, in milliseconds. */
+  readonly keysCooldown?: number;
+  /** Where an issuer may say that its keys are, besides its own address: public addresses alone by default. */
+  readonly reachable?: ReachableAddresses;
 }
 
 interface Checked {
@@ -61,13 +70,14 @@ const discovery = z.looseObject({ issuer: z.string(), jwks_uri: z.url() });
 export class Oidc {
   readonly #issuers: ReadonlyMap<string, OidcIssuer>;
   readonly #keysCooldown: number;
+  readonly #reachable: ReachableAddresses;
   readonly #keys = new Map<string, Promise<JWTVerifyGetKey>>();
   /** Tokens that were checked, by hash: a push of thousands of paths brings the same one each time. */
   readonly #checked = new Map<string, Checked>();
 
-  /** @param options `keysCooldown`: how long after keys were fetched an unknown one makes us fetch them again, in ms */
-  constructor(issuers: readonly OidcIssuer[], options: { readonly keysCooldown?: number } = {}) {
+  constructor(issuers: readonly OidcIssuer[], options: OidcOptions = {}) {
     this.#keysCooldown = options.keysCooldown ?? KEYS_COOLDOWN;
+    this.#reachable = options.reachable ?? new ReachableAddresses();
     this.#issuers = new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
   }
 
@@ -131,14 +141,31 @@ export class Oidc {
   #keysOf(issuer: string, jwksUrl: string | undefined): Promise<JWTVerifyGetKey> {
     const known = this.#keys.get(issuer);
     if (known !== undefined) return known;
-    const found = findKeys(jwksUrl ?? (() => discoverKeys(issuer)), this.#keysCooldown).catch(
-      (error: unknown) => {
-        this.#keys.delete(issuer);
-        throw issuerFailed(issuer, error);
-      },
-    );
+    const found = this.#findKeys(issuer, jwksUrl).catch((error: unknown) => {
+      this.#keys.delete(issuer);
+      throw issuerFailed(issuer, error);
+    });
     this.#keys.set(issuer, found);
     return found;
+  }
+
+  /** What the operator wrote is fetched from wherever it is; what an issuer says, from no address of the inside. */
+  async #findKeys(issuer: string, jwksUrl: string | undefined): Promise<JWTVerifyGetKey> {
+    const url = new URL(jwksUrl ?? (await discoverKeys(issuer)));
+    if (!/^https?:$/.test(url.protocol)) throw new Error(`its keys are at ${url.href}, and not on the web`);
+    const isChosen = jwksUrl !== undefined || url.origin === new URL(issuer).origin;
+    const agent = isChosen ? undefined : createReachingAgent(this.#reachable, { timeout: FETCH_TIMEOUT });
+    return createRemoteJWKSet(url, {
+      cacheMaxAge: KEYS_AGE,
+      cooldownDuration: this.#keysCooldown,
+      timeoutDuration: FETCH_TIMEOUT,
+      [customFetch]: async (target, { signal }) => {
+        const options = { redirect: 'error', signal } as const;
+        if (agent === undefined) return fetch(target, options);
+        const answer = await fetchWithAgent(target, { ...options, dispatcher: agent });
+        return new Response(await answer.text(), { status: answer.status });
+      },
+    });
   }
 
   #remember(hash: string, checked: Checked): void {
@@ -150,20 +177,7 @@ export class Oidc {
   }
 }
 
-/** Its keys: https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig */
-async function findKeys(
-  where: string | (() => Promise<string>),
-  cooldownDuration: number,
-): Promise<JWTVerifyGetKey> {
-  const url = typeof where === 'string' ? where : await where();
-  return createRemoteJWKSet(new URL(url), {
-    cacheMaxAge: KEYS_AGE,
-    cooldownDuration,
-    timeoutDuration: FETCH_TIMEOUT,
-    [customFetch]: (target, options) => fetch(target, options),
-  });
-}
-
+/** https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig */
 async function discoverKeys(issuer: string): Promise<string> {
   const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
   const answer = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT), redirect: 'error' });

@@ -2,14 +2,17 @@ import type { Readable } from 'node:stream';
 import { type NarInfo, parseNarInfo } from '@larder/signing/narinfo';
 import { type StoreDir, storePathHashPart } from '@larder/signing/store-path';
 import { checkTrust, TrustedKeys } from '@larder/signing/trust';
-import { Agent, type Dispatcher, interceptors } from 'undici';
+import { type Agent, type Dispatcher, interceptors } from 'undici';
 import type { Upstream } from '../caches/cache-options.js';
 import { ServerError } from '../errors.js';
+import { createReachingAgent, type ReachableAddresses } from './reachable.js';
 
 /** A narinfo has a few kilobytes; references make it more. */
 const MAX_NARINFO = 2 ** 20;
 /** What a cache answers that does not have it. */
 const ABSENT: ReadonlySet<number> = new Set([403, 404, 410]);
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+const MAX_REDIRECTS = 5;
 
 /** A path as an upstream has it, its signature checked. */
 export interface FoundUpstream {
@@ -18,21 +21,25 @@ export interface FoundUpstream {
   readonly narUrl: string;
 }
 
-/** Asks other caches over HTTP. */
+export type FetchedBody = AsyncIterable<Uint8Array> & AsyncDisposable;
+
+export interface UpstreamClientOptions {
+  /** Milliseconds to connect, to begin an answer, and of silence within one. */
+  readonly timeout: number;
+  readonly reachable: ReachableAddresses;
+}
+
+/**
+ * Asks other caches over HTTP. Where an upstream is, where it redirects to and where it says that a NAR is, is not the operator's
+ * choice: only what `reachable` has is connected to.
+ */
 export class UpstreamClient implements AsyncDisposable {
   readonly #agent: Agent;
   readonly #dispatcher: Dispatcher;
 
-  /** @param timeout milliseconds to connect, to begin an answer, and of silence within one */
-  constructor(timeout: number) {
-    this.#agent = new Agent({
-      connect: { timeout },
-      headersTimeout: timeout,
-      bodyTimeout: timeout,
-      connections: 64,
-    });
+  constructor({ timeout, reachable }: UpstreamClientOptions) {
+    this.#agent = createReachingAgent(reachable, { timeout });
     this.#dispatcher = this.#agent.compose(
-      interceptors.redirect({ maxRedirections: 5 }),
       interceptors.retry({
         maxRetries: 2,
         minTimeout: 200,
@@ -52,7 +59,7 @@ export class UpstreamClient implements AsyncDisposable {
     storeDir: StoreDir,
   ): Promise<FoundUpstream | undefined> {
     const url = `${upstream.url}/${hashPart}.narinfo`;
-    const body = await this.#get(url);
+    await using body = await this.#get(url);
     if (body === undefined) return undefined;
     const chunks: Uint8Array[] = [];
     let size = 0;
@@ -70,22 +77,36 @@ export class UpstreamClient implements AsyncDisposable {
   }
 
   /** The bytes of a NAR as the upstream keeps it; `undefined` when it has it no more. @throws `upstream-failed` */
-  openNar(url: string): Promise<AsyncIterable<Uint8Array> | undefined> {
+  openNar(url: string): Promise<FetchedBody | undefined> {
     return this.#get(url);
   }
 
-  async #get(url: string): Promise<AsyncIterable<Uint8Array> | undefined> {
-    let answer: Dispatcher.ResponseData;
-    try {
-      const { origin, pathname, search } = new URL(url);
-      answer = await this.#dispatcher.request({ origin, path: pathname + search, method: 'GET' });
-    } catch (error) {
-      throw failed(url, error instanceof Error ? error.message : String(error), error);
+  async #get(url: string): Promise<FetchedBody | undefined> {
+    let at = new URL(url);
+    for (let redirects = 0; ; redirects++) {
+      const answer = await this.#request(at, url);
+      if (answer.statusCode === 200) return guarded(answer.body, url);
+      await answer.body.dump();
+      if (ABSENT.has(answer.statusCode)) return undefined;
+      const { location } = answer.headers;
+      if (!REDIRECTS.has(answer.statusCode) || typeof location !== 'string')
+        throw failed(url, `HTTP status ${answer.statusCode}`);
+      if (redirects === MAX_REDIRECTS) throw failed(url, `more than ${MAX_REDIRECTS} redirects`);
+      if (!URL.canParse(location, at.href))
+        throw failed(url, `it redirects to '${location}', which is no URL`);
+      at = new URL(location, at);
     }
-    if (answer.statusCode === 200) return guarded(answer.body, url);
-    await answer.body.dump();
-    if (ABSENT.has(answer.statusCode)) return undefined;
-    throw failed(url, `HTTP status ${answer.statusCode}`);
+  }
+
+  /** Nothing goes along but the path: neither credentials nor what a URL before it had. */
+  async #request({ protocol, origin, pathname, search }: URL, url: string): Promise<Dispatcher.ResponseData> {
+    if (protocol !== 'http:' && protocol !== 'https:')
+      throw failed(url, `it leads to ${protocol}, and upstreams are read over HTTP`);
+    try {
+      return await this.#dispatcher.request({ origin, path: pathname + search, method: 'GET' });
+    } catch (error) {
+      throw failed(url, reasonOf(error), error);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -93,14 +114,30 @@ export class UpstreamClient implements AsyncDisposable {
   }
 }
 
-async function* guarded(body: Readable, url: string): AsyncIterable<Uint8Array> {
-  try {
-    yield* body as AsyncIterable<Uint8Array>;
-  } catch (error) {
-    throw failed(url, error instanceof Error ? error.message : String(error), error);
-  } finally {
-    body.destroy();
-  }
+/** A body under way. It holds a connection until it is read, or disposed of. */
+function guarded(body: Readable, url: string): FetchedBody {
+  // Whoever reads hears of what goes wrong; where nobody does it is no matter.
+  body.on('error', () => undefined);
+  return {
+    async *[Symbol.asyncIterator]() {
+      try {
+        yield* body as AsyncIterable<Uint8Array>;
+      } catch (error) {
+        throw failed(url, reasonOf(error), error);
+      } finally {
+        body.destroy();
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      body.destroy();
+    },
+  };
+}
+
+/** The first of what went wrong, where a name has several addresses. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0]);
+  return error instanceof Error ? error.message : String(error);
 }
 
 function failed(url: string, why: string, cause?: unknown): ServerError {

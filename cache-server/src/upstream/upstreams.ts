@@ -141,7 +141,7 @@ export class Upstreams {
     const { database, nars, client } = this.#options;
     const rows = await queryUpstreamPathsByNar(database.write, cache.id, narHash);
     for (const row of rows) {
-      const body = await client.openNar(row.nar_url);
+      await using body = await client.openNar(row.nar_url);
       if (body === undefined) {
         await deleteUpstreamPath(database.write, cache.id, row.hash_part);
         continue;

@@ -45,7 +45,7 @@ test('an attic server on PostgreSQL and S3 is taken over into a server on Postgr
   const { host } = new URL(bucket.endpoint);
   const from = `s3://${bucket.bucket}?endpoint=${host}&scheme=http&region=${bucket.region}`;
   const args = ['attic', '--database', theirs.url, '--storage', from, '--json'];
-  const toml = remote(target, ours.url);
+  const toml = `${remote(target, ours.url)}\n[upstreams]\nallow_private = ["127.0.0.0/8"]\n`;
   const env = { AWS_ACCESS_KEY_ID: bucket.accessKeyId, AWS_SECRET_ACCESS_KEY: bucket.secretAccessKey };
 
   await t.test(

@@ -14,6 +14,9 @@ import { defaultStoreDir } from '../store-dir.js';
 import { errorOf, TestServer } from './running.js';
 import { bare, commitOf, samplePath } from './sample-path.js';
 
+/** Only the operator may let a cache behind the server be on the inside. */
+const ON_THIS_MACHINE = '[upstreams]\nallow_private = ["127.0.0.0/8"]\n';
+
 /** A cache that stock Nix made, and a server in front of its files that counts what is asked, and can be stopped. */
 class UpstreamCache implements AsyncDisposable {
   readonly asked = new Map<string, number>();
@@ -90,7 +93,7 @@ test('stock Nix fetches through a cache what an upstream has; then the upstream 
   if (skips(t)) return;
   await using nix = await Nix.create();
   await using upstream = await UpstreamCache.start(nix, 'pull-through');
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ toml: ON_THIS_MACHINE });
   await putBehind(server, upstream);
   const cache = `${server.url}/main`;
   const fetched = await nix.fetchFresh(cache, upstream.publicKey, upstream.paths);
@@ -115,7 +118,7 @@ test('Larder fetches closures through a cache, whoever has the parts', async (t)
   if (skips(t)) return;
   await using nix = await Nix.create();
   await using upstream = await UpstreamCache.start(nix, 'closure-behind');
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ toml: ON_THIS_MACHINE });
   await putBehind(server, upstream);
   await using client = TestClient.create();
   const top = defaultStoreDir.parse(upstream.paths.at(-1)!);
@@ -134,7 +137,7 @@ test('many who ask at once share one fetch; what is not there is asked once', as
   if (skips(t)) return;
   await using nix = await Nix.create();
   await using upstream = await UpstreamCache.start(nix, 'shared');
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ toml: ON_THIS_MACHINE });
   await putBehind(server, upstream);
   let open = (): void => undefined;
   upstream.gate = new Promise((resolve) => {
@@ -163,7 +166,7 @@ test('what no configured key signed, or is not what was signed, is not taken', a
   if (skips(t)) return;
   await using nix = await Nix.create();
   await using upstream = await UpstreamCache.start(nix, 'untrusted');
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ toml: ON_THIS_MACHINE });
   const [first = '', second = ''] = upstream.paths;
   // Another key is trusted.
   const [other] = ((await (await server.fetch('/api/v1/caches/main')).json()) as { publicKeys: [string] })
@@ -196,7 +199,7 @@ test('a path may refer to what only the upstream has', async (t) => {
   if (skips(t)) return;
   await using nix = await Nix.create();
   await using upstream = await UpstreamCache.start(nix, 'referred');
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ toml: ON_THIS_MACHINE });
   const [base = ''] = upstream.paths;
   const name = base.slice('/nix/store/'.length);
   const top = samplePath('top', [{ ...samplePath('x'), storePath: name as never }]);
@@ -211,7 +214,7 @@ test('signed by the cache as well, when asked', async (t) => {
   if (skips(t)) return;
   await using nix = await Nix.create();
   await using upstream = await UpstreamCache.start(nix, 'signed');
-  await using server = await TestServer.start();
+  await using server = await TestServer.start({ toml: ON_THIS_MACHINE });
   await putBehind(server, upstream, { signUpstream: true });
   const [path = ''] = upstream.paths;
   const ask = async () => (await server.fetch(`/main/${hashPartOf(path)}.narinfo`)).text();

@@ -20,7 +20,7 @@ let server: TestServer;
 /** One that takes NARs of any size. */
 let wide: TestServer;
 before(async () => {
-  wide = await TestServer.start();
+  wide = await TestServer.start({ toml: '[upstreams]\nallow_private = ["127.0.0.1"]\n' });
   server = await TestServer.start({
     toml: '[limits]\nnar = "8 MiB"\nnarinfo = "128 KiB"\nlisting = "128 KiB"\nlog = "128 KiB"\njson = "1 MiB"\n',
   });
