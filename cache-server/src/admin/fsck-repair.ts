@@ -11,14 +11,16 @@ import { narObject } from '../nars/nar-store.js';
 import { reindexCache } from '../reindex.js';
 import type { Foundation } from '../start.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
+import { openDeltaMaker } from './check-deltas.js';
 import { checkNar } from './check-nar.js';
 import type { Fault, FaultKind } from './fsck.js';
 import { queryDangling } from './fsck-queries.js';
+import { dropDelta, dropSideFile } from './repair-beside.js';
 
 /**
  * Makes bucket and database agree again. Nothing is made up: a path whose NAR is gone or damaged goes, with what refers to it,
  * so that it can be pushed again; a narinfo that only the bucket has is taken in if it is sound, and goes if it is not; one that
- * only the database has is written.
+ * only the database has is written. What is kept beside paths and NARs goes if it is not sound, or names what is not there.
  */
 export async function repairCache(
   foundation: Foundation,
@@ -33,10 +35,16 @@ export async function repairCache(
   for (const narHash of of('nar-missing', 'nar-damaged')) await repair.dropNar(narHash);
   const unrecorded = of('narinfo-unrecorded');
   if (unrecorded.length > 0) await reindexCache(foundation, cache);
-  for (const key of unrecorded) await repair.settleNarInfo(key);
+  for (const key of [...unrecorded, ...of('listing-unrecorded')]) await repair.settlePath(key);
   for (const hashPart of of('narinfo-missing', 'narinfo-differs')) await repair.settle(leaseOf(hashPart));
   await repair.dropDangling();
   for (const key of of('nar-unrecorded')) await repair.dropObject(key);
+  // After all that may take paths and NARs away.
+  await using maker = openDeltaMaker(foundation);
+  for (const key of of('delta-missing', 'delta-wrong', 'delta-unrecorded'))
+    await dropDelta(foundation, cache, { key, maker });
+  for (const key of of('debug-link-dangling', 'realisation-dangling'))
+    await dropSideFile(foundation, cache, key);
   const { nar_lease: narLease } = foundation.config.collection;
   await recountUsage(foundation.database.write, cache.id, Date.now() + narLease);
 }
@@ -88,9 +96,9 @@ class Repair {
     }
   }
 
-  /** What the database does not know of a narinfo in the bucket by now is not sound. */
-  async settleNarInfo(key: string): Promise<void> {
-    const hashPart = /\/([0-9a-z]{32})\.narinfo$/.exec(key)?.[1];
+  /** What the database does not know by now of a narinfo or listing in the bucket is not sound. */
+  async settlePath(key: string): Promise<void> {
+    const hashPart = /\/([0-9a-z]{32})\.(?:narinfo|ls)$/.exec(key)?.[1];
     if (hashPart === undefined) await this.#foundation.storage.delete([key]);
     else await this.settle(leaseOf(hashPart));
   }

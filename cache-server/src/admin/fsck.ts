@@ -4,10 +4,12 @@ import { NarReader } from '../nars/nar-reader.js';
 import type { Foundation } from '../start.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
 import { readObject } from '../storage/storage.js';
-import { type BucketInventory, takeInventory } from './bucket-inventory.js';
+import { takeInventory } from './bucket-inventory.js';
 import { checkNar } from './check-nar.js';
+import { checkBeside } from './fsck-beside.js';
 import { type PathRecord, queryDangling, readNarRows, readPathRecords } from './fsck-queries.js';
 import { repairCache } from './fsck-repair.js';
+import { PARALLEL, type Scene } from './fsck-scene.js';
 
 export type FaultKind =
   | 'nar-missing'
@@ -16,19 +18,25 @@ export type FaultKind =
   | 'narinfo-missing'
   | 'narinfo-differs'
   | 'narinfo-unrecorded'
-  | 'reference-missing';
+  | 'reference-missing'
+  | 'listing-unrecorded'
+  | 'delta-missing'
+  | 'delta-wrong'
+  | 'delta-unrecorded'
+  | 'debug-link-dangling'
+  | 'realisation-dangling';
 
 /** Something on which bucket, database and contents do not agree. */
 export interface Fault {
   readonly cache: string;
   readonly kind: FaultKind;
-  /** NarHash, or the hash part of a path; of what is only in the bucket, its key. */
+  /** NarHash, or the hash part of a path; of what is only in the bucket, or beside paths and NARs, its key. */
   readonly name: string;
   readonly why: string;
 }
 
 export interface FsckOptions {
-  /** Reads and hashes every NAR, and compares every narinfo. */
+  /** Reads and hashes every NAR, applies every delta, and compares every narinfo and what others name. */
   readonly deep?: boolean;
   readonly repair?: boolean;
   readonly onFault?: (fault: Fault) => void;
@@ -45,9 +53,6 @@ export interface Checked {
   /** Those that are no more, as another look at all but the contents tells. */
   repaired: number;
 }
-
-/** NARs read at once. */
-const PARALLEL = 4;
 
 /**
  * Compares the bucket with the database, and with `deep` both with the contents. Safe beside a running server: what is younger
@@ -80,16 +85,8 @@ async function checkCache(foundation: Foundation, cache: Cache, options: FsckOpt
   await checkNars(scene);
   await checkPaths(scene);
   await checkRest(scene);
+  await checkBeside(scene);
   return checked;
-}
-
-interface Scene {
-  readonly foundation: Foundation;
-  readonly cache: Cache;
-  readonly bucket: BucketInventory;
-  readonly checked: Checked;
-  readonly report: (kind: FaultKind, name: string, why: string) => void;
-  readonly isDeep: boolean;
 }
 
 async function checkNars({ foundation, cache, bucket, checked, report, isDeep }: Scene): Promise<void> {
@@ -119,6 +116,7 @@ async function checkPaths({ foundation, cache, bucket, checked, report, isDeep }
       checked.paths++;
       const key = objectKeys.narInfo(cache.name, row.hash_part);
       const isThere = bucket.narInfos.delete(key) || (await storage.head(key)) !== undefined;
+      bucket.listings.delete(objectKeys.listing(cache.name, row.hash_part));
       const name = `${row.hash_part}-${row.name}`;
       if (row.has_nar === 0) report('nar-missing', row.nar_hash, `${name} has it, and it is not recorded`);
       if (!isThere) report('narinfo-missing', row.hash_part, `${key}, of ${name}, is not there`);

@@ -67,7 +67,8 @@ export class SideFiles {
   }
 }
 
-function parseDebugInfo(text: string): z.output<typeof debugInfo> {
+/** @throws `request-malformed` */
+export function parseDebugInfo(text: string): z.output<typeof debugInfo> {
   try {
     const parsed = debugInfo.parse(JSON.parse(text));
     if (/^\.\.\/nar\/[^/]+$/.test(parsed.archive)) return parsed;

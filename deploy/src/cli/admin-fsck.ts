@@ -26,7 +26,7 @@ export function createFsckCommand(): Command {
     ],
   });
   return addPlaceOptions(command)
-    .option('--deep', 'hash every NAR, and compare every narinfo with what is served')
+    .option('--deep', 'hash every NAR, apply every delta, compare every narinfo and what others name')
     .option('--repair', 'make both agree; a path whose NAR is lost goes, with all that refers to it')
     .option('--json', 'print what was found as JSON')
     .action(runFsck);

@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
 import { cp, readFile, writeFile } from 'node:fs/promises';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { copyStorage } from '@larder/cache-server/admin/copy-storage';
 import { exportMetadata } from '@larder/cache-server/admin/export-metadata';
-import { type FaultKind, fsck } from '@larder/cache-server/admin/fsck';
 import { importMetadata } from '@larder/cache-server/admin/import-metadata';
 import { generateToken } from '@larder/cache-server/auth/token';
 import { loadConfig } from '@larder/cache-server/config';
 import { type Foundation, openFoundation, openStorage } from '@larder/cache-server/start';
 import { DiskStorage } from '@larder/cache-server/storage/disk';
-import { readObject } from '@larder/cache-server/storage/storage';
 import { hasCode } from '@larder/signing/errors';
 import { pino } from 'pino';
 import { runLarder } from '../client/client.js';
@@ -20,41 +17,8 @@ import { openBucket } from '../engines/s3.js';
 import { makeScratch, type Scratch } from '../engines/scratch.js';
 import { remoteEngines } from '../engines/server-engines.js';
 import { TestServer } from './running.js';
-import { bare, commitOf, samplePath } from './sample-path.js';
-
-const base = samplePath('base');
-const top = samplePath('top', [base], 'x'.repeat(100_000));
-const alone = samplePath('alone');
-const hidden = samplePath('hidden');
-
-/** A server with two caches, a pin, a token and a log. Gives the token. */
-async function stockUp(server: TestServer): Promise<string> {
-  await server.addCache({ name: 'secret', public: false });
-  for (const [cache, paths] of [
-    ['main', [base, top, alone]],
-    ['secret', [hidden]],
-  ] as const) {
-    for (const { nar, narHash } of paths)
-      assert.ok((await server.put(`/api/v1/caches/${cache}/nars/${bare(narHash)}`, nar)).ok);
-    assert.ok((await server.post(`/api/v1/caches/${cache}/commit`, { paths: paths.map(commitOf) })).ok);
-  }
-  const pin = JSON.stringify({ paths: [top.storePath] });
-  assert.ok((await server.put('/api/v1/caches/main/pins/release', pin)).ok);
-  assert.ok((await server.put(`/main/log/${top.storePath}.drv`, 'built\n')).ok);
-  const token = generateToken();
-  await server.addToken(token, { name: 'reader', caches: ['secret'], scopes: ['pull'] });
-  return token;
-}
-
-const orphans = '[uploads]\norphans = "1 ms"\n';
-
-async function openAt(scratch: Scratch, toml: string): Promise<Foundation> {
-  const file = scratch.join('larder.toml');
-  await writeFile(file, toml);
-  const overrides = { data: scratch.join('data') };
-  const config = await loadConfig({ file, environment: {}, overrides });
-  return openFoundation(config, pino({ level: 'silent' }));
-}
+import { bare } from './sample-path.js';
+import { alone, base, hidden, openAt, orphans, stockUp, top } from './stocked-server.js';
 
 async function dump(foundation: Foundation): Promise<string> {
   let text = '';
@@ -229,113 +193,4 @@ test('a dump that is cut, changed or of a newer Larder fills nothing', async () 
   assert.equal(tried.get('paths'), 4);
   assert.deepEqual(await target.caches.list(), [], 'a dry run');
   assert.deepEqual(await importMetadata(target, bytesOf(whole)), tried);
-});
-
-/** Damages a server's storage and database in every way that fsck knows. */
-async function damage({ storage, database }: Foundation): Promise<void> {
-  const nar = `main/nar/${bare(alone.narHash)}.nar.zst`;
-  const bytes = (await readObject(storage, nar)) ?? Buffer.alloc(0);
-  bytes[bytes.length >> 1]! ^= 0xff;
-  await storage.put(nar, bytes);
-  await storage.delete([`secret/nar/${bare(hidden.narHash)}.nar.zst`, `main/${base.hashPart}.narinfo`]);
-  const text = (await readObject(storage, `main/${top.hashPart}.narinfo`))?.toString() ?? '';
-  await storage.put(
-    `main/${top.hashPart}.narinfo`,
-    Buffer.from(`${text}Sig: forged-1:${'A'.repeat(86)}==\n`),
-  );
-  await storage.put(`main/${'0'.repeat(32)}.narinfo`, Buffer.from('nonsense'));
-  await storage.put(`main/nar/${'1'.repeat(52)}.nar.zst`, Buffer.from('nobody knows'));
-  await database.write
-    .insertInto('path_references')
-    .values({ cache_id: 1, hash_part: alone.hashPart, reference: '2'.repeat(32) })
-    .execute();
-}
-
-async function checkAndRepair(t: TestContext, scratch: Scratch, toml: string): Promise<void> {
-  {
-    await using server = await TestServer.start({ scratch, toml });
-    await stockUp(server);
-  }
-  await using foundation = await openAt(scratch, toml);
-  const kinds = async (deep: boolean, repair = false): Promise<FaultKind[]> =>
-    (await fsck(foundation, { deep, repair })).flatMap(({ faults }) => faults.map(({ kind }) => kind)).sort();
-  assert.deepEqual(await kinds(true), []);
-  await damage(foundation);
-  const shallow: FaultKind[] = [
-    'nar-missing',
-    'nar-unrecorded',
-    'narinfo-missing',
-    'narinfo-unrecorded',
-    'reference-missing',
-  ];
-  const all: FaultKind[] = [...shallow, 'nar-damaged', 'narinfo-differs'];
-
-  await t.test('finds what is wrong, by contents only when asked', async () => {
-    assert.deepEqual(await kinds(false), shallow);
-    assert.deepEqual(await kinds(true), [...all].sort());
-    assert.deepEqual(await kinds(true), [...all].sort(), 'it changed nothing');
-  });
-  await t.test('says so on the command line, and with its exit status', async () => {
-    const { status, stdout } = await runLarder([
-      'admin',
-      'fsck',
-      ...['--config', scratch.join('larder.toml'), '--data', scratch.join('data')],
-    ]);
-    assert.equal(status, 1);
-    assert.match(stdout.toString(), /^secret: nar-missing: secret\/nar\/.* is not there$/m);
-    assert.match(stdout.toString(), /^main: 3 paths, 3 NARs of .*: \d faults; --repair deals with them$/m);
-  });
-  await t.test('repairs it', async () => {
-    assert.deepEqual(await kinds(true, true), [...all].sort());
-    assert.deepEqual(await kinds(true), []);
-    await foundation[Symbol.asyncDispose]();
-    await using server = await TestServer.start({ scratch, toml });
-    const statuses = await Promise.all(
-      [base, top, alone].map(
-        async ({ hashPart }) => (await server.fetch(`/main/${hashPart}.narinfo`)).status,
-      ),
-    );
-    assert.deepEqual(statuses, [200, 200, 404]);
-    assert.doesNotMatch(await (await server.fetch(`/main/${top.hashPart}.narinfo`)).text(), /forged/);
-    // What was lost can be pushed again.
-    assert.ok((await server.put(`/api/v1/caches/main/nars/${bare(alone.narHash)}`, alone.nar)).ok);
-    assert.ok((await server.post('/api/v1/caches/main/commit', { paths: [commitOf(alone)] })).ok);
-    assert.equal((await server.fetch(`/main/${alone.hashPart}.narinfo`)).status, 200);
-  });
-}
-
-test('fsck, on SQLite and a disk', async (t) => {
-  await using scratch = await makeScratch('fsck');
-  await checkAndRepair(t, scratch, orphans);
-});
-
-test('fsck lets go of nothing that came back while it looked', async () => {
-  await using scratch = await makeScratch('fsck');
-  {
-    await using server = await TestServer.start({ scratch, toml: orphans });
-    await stockUp(server);
-  }
-  const file = scratch.join(`data/storage/main/nar/${bare(alone.narHash)}.nar.zst`);
-  const bytes = await readFile(file);
-  for (const spoil of [() => rmSync(file), () => writeFileSync(file, Buffer.alloc(bytes.length))]) {
-    spoil();
-    await using foundation = await openAt(scratch, orphans);
-    const comesBack = () => writeFileSync(file, bytes);
-    const [main] = await fsck(foundation, { deep: true, repair: true, onFault: comesBack });
-    assert.deepEqual([main?.cache, main?.faults.length, main?.repaired], ['main', 1, 1]);
-    assert.deepEqual(
-      (await fsck(foundation, { deep: true })).flatMap(({ faults }) => faults),
-      [],
-    );
-  }
-  await using server = await TestServer.start({ scratch, toml: orphans });
-  assert.equal((await server.fetch(`/main/${alone.hashPart}.narinfo`)).status, 200);
-});
-
-test('fsck, on PostgreSQL and S3', async (t) => {
-  if (!needsComponent(t, 's3') || !needsComponent(t, 'postgresql')) return;
-  await using bucket = await openBucket();
-  await using database = await openDatabase();
-  await using scratch = await makeScratch('fsck');
-  await checkAndRepair(t, scratch, orphans + remoteEngines(bucket, database));
 });
