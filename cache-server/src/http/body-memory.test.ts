@@ -58,3 +58,38 @@ test('one that takes long gives way, the oldest first; one that came whole does 
   for (const each of [whole, slow, slower, quick]) each.release();
   assert.equal(memory.held, 0);
 });
+
+test('of those that came whole and are to be read one at a time goes beyond the limit', async () => {
+  const memory = new BodyMemory({ limit: 100, patience: 60_000 });
+  const bodies = [memory.begin(), memory.begin()] as const;
+  for (const body of bodies) {
+    await body.grow(50);
+    body.complete();
+  }
+  const [first, second] = bodies;
+  await first.expand(100);
+  let isRead = false;
+  const reading = second.expand(100).then(() => {
+    isRead = true;
+  });
+  await delay(5);
+  assert.equal(isRead, false);
+  assert.equal(memory.held, 200);
+  first.release();
+  await reading;
+  second.release();
+  assert.equal(memory.held, 0);
+  const third = memory.begin();
+  await third.grow(10);
+  third.release();
+  const late = new BodyMemory({ limit: 100, patience: 20 });
+  const [holder, waiter] = [late.begin(), late.begin()];
+  for (const body of [holder, waiter]) {
+    await body.grow(50);
+    body.complete();
+  }
+  await holder.expand(100);
+  await assert.rejects(waiter.expand(100), isOverload);
+  holder.release();
+  assert.equal(late.held, 0);
+});

@@ -23,6 +23,8 @@ export class BodyMemory {
   /** Those that still come, in the order of their beginning. */
   readonly #coming = new Set<HeldBody>();
   #held = 0;
+  /** Bodies that take more than their bytes: what they were read to. */
+  #expanded = 0;
 
   constructor(options: BodyMemoryOptions) {
     this.#options = options;
@@ -37,8 +39,9 @@ export class BodyMemory {
   begin(): HeldBody {
     const body = new HeldBody({
       make: (bytes) => this.#makeRoom(bytes, body),
-      free: (bytes) => {
+      free: (bytes, isExpanded) => {
         this.#held -= bytes;
+        if (isExpanded) this.#expanded--;
       },
       leave: () => this.#coming.delete(body),
     });
@@ -51,10 +54,15 @@ export class BodyMemory {
     return this.#take(bytes, body) ? undefined : this.#waitForRoom(bytes, body);
   }
 
-  /** One that is larger than all there is comes alone. */
+  /**
+   * One that is larger than all there is comes alone. Of those that came whole and are to be read, one at a time may go beyond
+   * the limit: they would wait for each other.
+   */
   #take(bytes: number, body: HeldBody): boolean {
-    if (this.#held + bytes > this.#options.limit && this.#held > body.bytes) return false;
+    const mayExceed = this.#held <= body.bytes || (body.isExpanded && this.#expanded === 0);
+    if (this.#held + bytes > this.#options.limit && !mayExceed) return false;
     this.#held += bytes;
+    if (body.isExpanded) this.#expanded++;
     return true;
   }
 
@@ -80,7 +88,7 @@ export class BodyMemory {
 
 interface Holder {
   readonly make: (bytes: number) => Promise<void> | undefined;
-  readonly free: (bytes: number) => void;
+  readonly free: (bytes: number, isExpanded: boolean) => void;
   readonly leave: () => void;
 }
 
@@ -90,6 +98,8 @@ export class HeldBody {
   readonly #holder: Holder;
   readonly #lost = new AbortController();
   #bytes = 0;
+  #isExpanded = false;
+  #hasExpanded = false;
   #isOver = false;
 
   constructor(holder: Holder) {
@@ -111,11 +121,25 @@ export class HeldBody {
     return this.#bytes;
   }
 
+  /** Whether it takes more than its bytes, or waits to. */
+  get isExpanded(): boolean {
+    return this.#isExpanded;
+  }
+
   /** Takes more bytes. @throws `overloaded` */
   async grow(bytes: number): Promise<void> {
     await this.#holder.make(bytes);
     this.#bytes += bytes;
     // It was over while it waited.
+    if (this.#isOver) this.#free();
+  }
+
+  /** Takes so many bytes for what it is read to, once it came whole. @throws `overloaded` */
+  async expand(bytes: number): Promise<void> {
+    this.#isExpanded = true;
+    await this.#holder.make(bytes);
+    this.#bytes += bytes;
+    this.#hasExpanded = true;
     if (this.#isOver) this.#free();
   }
 
@@ -137,7 +161,8 @@ export class HeldBody {
   }
 
   #free(): void {
-    this.#holder.free(this.#bytes);
+    if (this.#bytes === 0) return;
+    this.#holder.free(this.#bytes, this.#hasExpanded);
     this.#bytes = 0;
   }
 }

@@ -1,10 +1,14 @@
 import { ServerError } from '../errors.js';
 import { collectBody } from './body.js';
+import { recordOf } from './request-record.js';
 import type { RouteContext } from './route.js';
 import type { Services } from './services.js';
 
 /** Objects and arrays in one request: thrice what a commit of as many paths as may be has. */
 const MOST_VALUES = 1_000_000;
+
+/** What the text and its values take, for each byte of a body. */
+const EXPANSION = 2;
 
 /** A request's body as JSON. @throws `request-malformed`, `body-too-large`, `overloaded` */
 export async function readJson(
@@ -21,6 +25,7 @@ async function readText(
 ): Promise<string> {
   const body = await collectBody(context, services, services.config.limits.json);
   refuseCrowds(body);
+  await recordOf(context.env.incoming).body?.expand(EXPANSION * body.length);
   return body.toString('utf8');
 }
 
