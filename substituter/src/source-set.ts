@@ -11,6 +11,8 @@ export interface FoundPath {
   readonly source: PathSource;
   /** A shorter way to it that may be tried first. */
   readonly delta?: PlannedDelta;
+  /** Another source that has it: asked for when this one is slow. */
+  readonly elsewhere?: () => Promise<FoundPath | undefined>;
 }
 
 export interface SourceSetOptions {

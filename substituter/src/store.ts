@@ -2,9 +2,12 @@ import type { Compression } from '@larder/signing/compression';
 import type { PathInfo, ValidPathInfo } from '@larder/signing/path-info';
 import type { StoreDir, StorePath } from '@larder/signing/store-path';
 import type { ClosureWalkHint } from './binary-cache/narinfo-walk.js';
+import type { FindFile } from './http/http-client.js';
 
 export interface ReadOptions {
   readonly signal?: AbortSignal;
+  /** Where else on the web the very same file is: asked when it does not come. */
+  readonly elsewhere?: FindFile;
   /** The walk over a closure that this question is a part of: a cache may answer for the whole at once. */
   readonly walk?: ClosureWalkHint;
 }

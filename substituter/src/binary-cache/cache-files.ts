@@ -1,3 +1,4 @@
+import type { RemoteFile } from '../http/http-client.js';
 import type { ReadOptions } from '../store.js';
 import type { LarderApi } from './larder-api.js';
 
@@ -32,6 +33,8 @@ export interface CacheFiles {
   list?(folder?: string): AsyncIterable<string>;
   /** Puts a file, which appears whole or not at all. */
   write(name: string, contents: FileContents, options: WriteOptions): Promise<void>;
+  /** Where a file is on the web. */
+  locate?(name: string): RemoteFile;
   /** The physical file, where there is one that a worker may read by itself. */
   localPath?(name: string): string | undefined;
   /** Where temporary files are best made, so that putting them is a rename. */

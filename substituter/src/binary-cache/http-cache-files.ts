@@ -1,5 +1,5 @@
 import { LarderError } from '@larder/signing/errors';
-import type { HttpClient } from '../http/http-client.js';
+import type { HttpClient, RemoteFile } from '../http/http-client.js';
 import { HttpError } from '../http/http-error.js';
 import { openResumable } from '../http/resumable-body.js';
 import type { ReadOptions } from '../store.js';
@@ -26,7 +26,7 @@ export class HttpCacheFiles implements CacheFiles {
     this.#client = client;
   }
 
-  async read(name: string, { signal }: ReadOptions = {}): Promise<Uint8Array | undefined> {
+  async read(name: string, { signal, elsewhere }: ReadOptions = {}): Promise<Uint8Array | undefined> {
     const asksWhoItIs = name === 'nix-cache-info';
     return this.#client.fetchSmall(this.#url(name), {
       absent,
@@ -34,13 +34,21 @@ export class HttpCacheFiles implements CacheFiles {
       onAnswer: (response) => {
         if (asksWhoItIs && speaksLarder(response)) this.larder = new LarderApi(this.#root, this.#client);
       },
+      elsewhere,
       signal,
     });
   }
 
-  async *open(name: string, { signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  locate(name: string): RemoteFile {
+    return { client: this.#client, url: this.#url(name) };
+  }
+
+  async *open(
+    name: string,
+    { signal, elsewhere }: ReadOptions = {},
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     try {
-      yield* openResumable(this.#client, this.#url(name), { signal });
+      yield* openResumable(this.#client, this.#url(name), { signal, elsewhere });
     } catch (error) {
       if (error instanceof HttpError && absent.includes(error.status ?? 0)) {
         throw new LarderError('cache-file-missing', `${this.uri} has no file ${name}`, {

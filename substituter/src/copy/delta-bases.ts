@@ -46,15 +46,8 @@ export async function findDeltaBases(
   plan: readonly PathInfo[],
   store: BaseStore,
 ): Promise<Map<StorePath, DeltaBase[]>> {
-  const families = new Map<string, StorePath[]>();
-  for (const path of await store.queryAllValidPaths()) {
-    if (path.endsWith('.drv')) continue;
-    const family = packageOf(path);
-    const members = families.get(family);
-    if (members === undefined) families.set(family, [path]);
-    else members.push(path);
-  }
-  const finder = new BaseFinder(store, families);
+  const known = (await store.queryAllValidPaths()).filter((path) => !path.endsWith('.drv'));
+  const finder = new BaseFinder(store, known);
   await finder.findOldClosure(plan);
   const bases = new Map<StorePath, DeltaBase[]>();
   for (const { storePath } of plan) {
@@ -68,12 +61,14 @@ export async function findDeltaBases(
 class BaseFinder {
   readonly #store: BaseStore;
   readonly #families: ReadonlyMap<string, readonly StorePath[]>;
+  readonly #names: ReadonlyMap<string, readonly StorePath[]>;
   /** Of what the plan's last path, which reaches most of it, is a newer version of. */
   #oldClosure: ReadonlyMap<StorePath, ValidPathInfo> = new Map();
 
-  constructor(store: BaseStore, families: ReadonlyMap<string, readonly StorePath[]>) {
+  constructor(store: BaseStore, known: readonly StorePath[]) {
     this.#store = store;
-    this.#families = families;
+    this.#families = groupBy(known, packageOf);
+    this.#names = groupBy(known, storePathName);
   }
 
   async findOldClosure(plan: readonly PathInfo[]): Promise<void> {
@@ -86,12 +81,12 @@ class BaseFinder {
 
   async byName(path: StorePath): Promise<DeltaBase[]> {
     const name = storePathName(path);
-    const members = this.#families.get(packageOf(path)) ?? [];
     // Names such as `unit-1` and `unit-2` are of one family and may be many: the very same name comes first.
-    const namesakes = members.filter((member) => member !== path && storePathName(member) === name);
+    const namesakes = (this.#names.get(name) ?? []).filter((member) => member !== path);
     const replaced = namesakes.flatMap((member) => this.#oldClosure.get(member) ?? []);
     // What took its place in the closure is what it is a version of: naming others would only cost.
     if (replaced.length === 1) return replaced;
+    const members = this.#families.get(packageOf(path)) ?? [];
     const looked = members.length <= mostVersions ? members : [...new Set([...namesakes, ...members])];
     const infos: ValidPathInfo[] = [];
     for (const member of looked.slice(0, mostVersions)) {
@@ -127,4 +122,15 @@ class BaseFinder {
 
 function isLike(a: number, b: number): boolean {
   return a <= b * likeSize && b <= a * likeSize;
+}
+
+function groupBy(paths: readonly StorePath[], keyOf: (path: StorePath) => string): Map<string, StorePath[]> {
+  const groups = new Map<string, StorePath[]>();
+  for (const path of paths) {
+    const key = keyOf(path);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [path]);
+    else group.push(path);
+  }
+  return groups;
 }

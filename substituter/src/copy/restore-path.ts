@@ -9,6 +9,7 @@ import type { NarWork } from '@larder/signing/nar-work';
 import type { NarInfo } from '@larder/signing/narinfo';
 import type { PathInfo } from '@larder/signing/path-info';
 import { BinaryCache } from '../binary-cache/binary-cache.js';
+import type { RemoteFile } from '../http/http-client.js';
 import { deleteTree } from '../local-store/delete-tree.js';
 import type { FoundPath } from '../source-set.js';
 import { bareHash } from './delta-plan.js';
@@ -34,7 +35,8 @@ export interface RestoreOptions {
 export async function restorePath(found: FoundPath, options: RestoreOptions): Promise<void> {
   const { info, source } = found;
   const { signal } = options;
-  const { compression, bytes } = source.openPacked(info, { signal });
+  const elsewhere = (): Promise<RemoteFile | undefined> => findSameFile(found);
+  const { compression, bytes } = source.openPacked(info, { signal, elsewhere });
   let fetched = 0;
   const input = countBytes(found, bytes, (count, nar) => {
     fetched += count;
@@ -47,6 +49,15 @@ export async function restorePath(found: FoundPath, options: RestoreOptions): Pr
     throw nameSource(error, found);
   }
   options.onFetched?.(fetched, false);
+}
+
+/** The same file at another cache: then its bytes can go on where those of the first one end. */
+async function findSameFile({ info, elsewhere }: FoundPath): Promise<RemoteFile | undefined> {
+  const other = await elsewhere?.();
+  const { fileHash } = info as NarInfo;
+  if (!(other?.source instanceof BinaryCache) || fileHash === undefined) return undefined;
+  const theirs = other.info as NarInfo;
+  return theirs.fileHash?.equals(fileHash) === true ? other.source.files.locate?.(theirs.url) : undefined;
 }
 
 /** Deltas that were not there, a source that cannot be asked which ones are. */

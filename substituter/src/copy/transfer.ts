@@ -185,7 +185,8 @@ export class Transfer {
     const bad = new Set<PathSource>();
     for (let found = planned; ; ) {
       try {
-        await this.#receive(found);
+        const elsewhere = () => this.#findElsewhere(planned, new Set([...bad, found.source]));
+        await this.#receive({ ...found, elsewhere });
         return;
       } catch (error) {
         if (this.#signal.aborted || !isSourceFault(error)) throw error;

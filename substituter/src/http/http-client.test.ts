@@ -113,3 +113,28 @@ test('what waits behind a request that another connection answered first is aske
     await client.close();
   }
 });
+
+test('a short file that is slow is asked for where else it is; that it is not there any more counts for nothing', async () => {
+  await using slow = await serve((request, response) => {
+    const delay = request.url === '/late' ? 400 : 0;
+    if (request.url !== '/stuck') setTimeout(() => response.end('first'), delay);
+  });
+  await using other = await serve((request, response) => {
+    if (request.url === '/gone') response.writeHead(404).end();
+    else response.end('other');
+  });
+  const client = createClient();
+  const fetchText = async (name: string, there: string) => {
+    const elsewhere = async () => ({ client, url: new URL(there, other.url) });
+    const file = await client.fetchSmall(new URL(name, slow.url), { absent: [404], limit: 100, elsewhere });
+    return file === undefined ? undefined : Buffer.from(file).toString();
+  };
+  try {
+    for (let count = 0; count < 20; count++)
+      assert.equal(await fetchText(`/known-${count}`, '/same'), 'first');
+    assert.equal(await fetchText('/stuck', '/same'), 'other');
+    assert.equal(await fetchText('/late', '/gone'), 'first');
+  } finally {
+    await client.close();
+  }
+});

@@ -67,6 +67,15 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A file, and who is to fetch it. */
+export interface RemoteFile {
+  readonly client: HttpClient;
+  readonly url: URL;
+}
+
+/** Finds the very same file at another place. */
+export type FindFile = () => Promise<RemoteFile | undefined>;
+
 export interface SmallFileOptions {
   /** Statuses that mean the file is not there. */
   readonly absent: readonly number[];
@@ -74,6 +83,8 @@ export interface SmallFileOptions {
   readonly limit: number;
   /** Sees the answer's headers, whatever its status. */
   readonly onAnswer?: (answer: AnswerHead) => void;
+  /** Whom to ask in place of the same server when that is slow. */
+  readonly elsewhere?: FindFile;
   readonly signal?: AbortSignal;
 }
 
@@ -145,9 +156,15 @@ export class HttpClient {
     const hedge = this.#hedgeOf(url);
     return this.retry(
       () =>
-        hedge.run((isSecond, lost) => {
+        hedge.run(async (isSecond, lost) => {
           const signals = options.signal === undefined ? [lost] : [options.signal, lost];
-          return this.#fetchSmallOnce(url, options, { signals, pipelined: !isSecond });
+          const other = isSecond ? await options.elsewhere?.() : undefined;
+          if (other === undefined)
+            return this.#fetchSmallOnce(url, options, { signals, pipelined: !isSecond });
+          const file = await other.client.#fetchSmallOnce(other.url, options, { signals, pipelined: true });
+          // That another one has it not any more says nothing of whether this one has it.
+          if (file === undefined) throw new HttpError('cache-refused', { method: 'GET', url: other.url });
+          return file;
         }),
       options.signal,
     );

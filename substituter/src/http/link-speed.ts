@@ -12,7 +12,7 @@ const fewestPauses = 20;
 /** A pause is long that is so many times what 19 of 20 are, but for none that is shorter than this, in milliseconds. */
 const longFactor = 10;
 const shortestLongPause = 2000;
-const unknownLongPause = 5000;
+const unknownLongPause = 3000;
 
 /** Transfers of one server that may be asked for a second time at once: a line that is down is not helped by more. */
 const mostHedges = 2;

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { header } from './answer.js';
 import { decodeBody } from './content-encoding.js';
-import type { HttpClient, HttpResponse } from './http-client.js';
+import type { FindFile, HttpClient, HttpResponse, RemoteFile } from './http-client.js';
 import { HttpError, isTransientHttpError } from './http-error.js';
 import { retryDelay } from './retry.js';
 
 export interface BodyOptions {
+  /** Where it may go on if it stands still. */
+  readonly elsewhere?: FindFile;
   readonly signal?: AbortSignal;
 }
 
@@ -15,25 +17,26 @@ export interface BodyOptions {
  * the server (`If-Range`) and proven by whoever checks the hash. Bytes arriving count as success: the tries are
  * counted anew after each.
  *
- * A transfer that stands still for longer than the others pause is asked for a second time, from where it is: whichever
- * goes on first is kept, and the other one ended.
+ * A transfer that stands still for longer than the others pause is asked for a second time, from where it is, elsewhere if
+ * the file is there, too: whichever goes on first is kept, and the other one ended.
  * @throws HttpError, also for a file that is not there (status 404)
  */
 export async function* openResumable(
   client: HttpClient,
   url: URL,
-  { signal }: BodyOptions = {},
+  { signal, elsewhere }: BodyOptions = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  let file: RemoteFile = { client, url };
   let position = 0;
   let validator: string | undefined;
   for (let attempt = 1; ; attempt++) {
     const started = position;
     let transfer: Transfer | undefined;
     try {
-      transfer = await Transfer.begin(client, url, { position, validator, signal });
+      transfer = await Transfer.begin(file, { position, validator, signal });
       for (let patience = client.speedOf(url).longPause; ; ) {
-        validator = transfer.validator;
-        const step: Step = await nextOf(transfer, { client, url, position, patience, signal });
+        ({ validator, file } = transfer);
+        const step: Step = await nextOf(transfer, { position, patience, elsewhere, signal });
         if (step.hedged) patience *= 2;
         transfer = step.transfer;
         if (step.chunk === undefined) return;
@@ -42,7 +45,7 @@ export async function* openResumable(
       }
     } catch (error) {
       signal?.throwIfAborted();
-      const failure = asTransferError(error, url);
+      const failure = asTransferError(error, file.url);
       if (position > started) attempt = 1;
       if (!isTransientHttpError(failure) || attempt >= client.attempts) throw failure;
       const delay = retryDelay(attempt, failure.retryAfter);
@@ -56,38 +59,43 @@ export async function* openResumable(
 
 interface TransferOptions {
   readonly position: number;
+  /** The file is at another place now, where it has another name for its version. */
+  readonly hasMoved?: boolean;
   readonly validator: string | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
 /** One answer, which gives the file's bytes from a position on. */
 class Transfer {
+  readonly file: RemoteFile;
   /** Names this version of the file, if ranges of it can be asked for. */
   readonly validator: string | undefined;
   readonly #chunks: AsyncIterator<Uint8Array>;
   readonly #abort: AbortController;
   #skip: number;
 
-  private constructor(response: HttpResponse, chunks: AsyncIterable<Uint8Array>, abort: AbortController) {
+  private constructor(file: RemoteFile, response: HttpResponse, abort: AbortController) {
+    this.file = file;
     // A body that was encoded on the way has other bytes each time: no range of it means anything.
     this.validator =
       header(response, 'content-encoding') === undefined ? strongValidator(response) : undefined;
-    this.#chunks = chunks[Symbol.asyncIterator]();
+    const { client, url } = file;
+    const body = client.speedOf(url).watch(decodeBody(response, abort.signal));
+    this.#chunks = body[Symbol.asyncIterator]();
     this.#abort = abort;
     this.#skip = 0;
   }
 
   static async begin(
-    client: HttpClient,
-    url: URL,
-    { position, validator, signal }: TransferOptions,
+    file: RemoteFile,
+    { position, validator, hasMoved = false, signal }: TransferOptions,
   ): Promise<Transfer> {
+    const { client, url } = file;
     const abort = new AbortController();
     const either = signal === undefined ? abort.signal : AbortSignal.any([signal, abort.signal]);
-    const headers = rangeHeaders(position, validator);
+    const headers = rangeHeaders(position, hasMoved ? 'moved' : validator);
     const response = await client.requestOnce(url, { headers, signal: either });
-    const body = client.speedOf(url).watch(decodeBody(response, either));
-    const transfer = new Transfer(response, body, abort);
+    const transfer = new Transfer(file, response, abort);
     transfer.#skip = position - startOf(response, url, position);
     return transfer;
   }
@@ -115,26 +123,28 @@ interface Step {
   readonly hedged?: boolean;
 }
 
-interface StepOptions extends Pick<TransferOptions, 'position' | 'signal'> {
-  readonly client: HttpClient;
-  readonly url: URL;
+interface StepOptions extends BodyOptions {
+  readonly position: number;
   /** Milliseconds. */
   readonly patience: number;
 }
 
 async function nextOf(transfer: Transfer, options: StepOptions): Promise<Step> {
-  const { client, url, position, patience, signal } = options;
-  const { validator } = transfer;
+  const { position, patience, elsewhere, signal } = options;
+  const { validator, file } = transfer;
   const first = transfer.next().then((chunk): Step => ({ transfer, chunk }));
-  const speed = client.speedOf(url);
+  const speed = file.client.speedOf(file.url);
   if (validator === undefined || !(await isLate(first, patience)) || !speed.beginHedge()) return first;
   const lost = new AbortController();
   const either = signal === undefined ? lost.signal : AbortSignal.any([signal, lost.signal]);
-  const second = Transfer.begin(client, url, { position, validator, signal: either }).then(
-    async (other): Promise<Step> => ({ transfer: other, chunk: await other.next() }),
-  );
+  const goOn = async (): Promise<Step> => {
+    const found = await elsewhere?.();
+    const hasMoved = found !== undefined;
+    const other = await Transfer.begin(found ?? file, { position, validator, hasMoved, signal: either });
+    return { transfer: other, chunk: await other.next() };
+  };
   try {
-    const winner = await Promise.any([first, second]);
+    const winner = await Promise.any([first, goOn()]);
     if (winner.transfer === transfer) lost.abort();
     else transfer.end();
     return { ...winner, hedged: true };
@@ -157,12 +167,13 @@ async function isLate(step: Promise<unknown>, patience: number): Promise<boolean
   return await Promise.race([done, late]).finally(() => clearTimeout(timer));
 }
 
+/** `validator` names the version that a range is to be of; a file that has `moved` is the same by its hash. */
 function rangeHeaders(position: number, validator: string | undefined): Record<string, string> {
   // NARs are compressed already; asking for none keeps ranges meaningful.
   const headers: Record<string, string> = { 'accept-encoding': 'identity' };
   if (position > 0 && validator !== undefined) {
     headers.range = `bytes=${position}-`;
-    headers['if-range'] = validator;
+    if (validator !== 'moved') headers['if-range'] = validator;
   }
   return headers;
 }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { LarderError } from '@larder/signing/errors';
 import { componentCommand } from '../engines/components.js';
 import { makeScratch } from '../engines/scratch.js';
@@ -41,6 +41,12 @@ export async function measure({ command, args, env }: Command): Promise<ProcessC
 export async function peakMemory(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) / 1024;
+}
+
+/** Begins the peak anew; gives what the process has now, in MB. */
+export async function resetPeakMemory(pid: number): Promise<number> {
+  await writeFile(`/proc/${pid}/clear_refs`, '5');
+  return peakMemory(pid);
 }
 
 /** Seconds of CPU that a running process has used so far, all its threads together. */

@@ -174,6 +174,40 @@ describe('a cache that goes wrong', () => {
     assert.ok(performance.now() - started < 5000);
   });
 
+  test('whose archive stands still in its middle gives way to another that has it: no byte comes twice', async () => {
+    const tree = scratch.join('large');
+    await writeFile(tree, randomBytes(2_000_000));
+    const store = await client.openStore(scratch.join('large-store'));
+    const { storePath } = await addPath(store, tree);
+    await store.close();
+    const directory = scratch.join('large-cache');
+    await client.copy([storePath], {
+      from: [`local?root=${scratch.join('large-store')}`],
+      to: `file://${directory}`,
+    });
+    const part = 700_000;
+    await using still = await startFaultyCache(directory, (request, response, body) => {
+      if (request.url?.startsWith('/nar/') !== true || body === undefined) return false;
+      response.writeHead(200, { 'content-length': body.length, etag: '"one"' }).write(body.subarray(0, part));
+      return true;
+    });
+    await using good = await startFaultyCache(directory, (request, response, body) => {
+      const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? Number.NaN);
+      if (body === undefined || Number.isNaN(start)) return false;
+      const range = `bytes ${start}-${body.length - 1}/${body.length}`;
+      response.writeHead(206, { 'content-range': range }).end(body.subarray(start));
+      return true;
+    });
+    // One try: nothing but the other cache can save it.
+    await using single = TestClient.create('download-attempts = 1');
+    const to = `local?root=${scratch.join('large-copy')}`;
+    const { copied } = await single.copy([storePath], { from: [still.url, good.url], to });
+    assert.equal(copied.length, 1);
+    const ofNars = ({ requests }: { readonly requests: readonly string[] }) =>
+      requests.filter((request) => request.includes('/nar/')).map((request) => request.split(' ')[2]);
+    assert.deepEqual([ofNars(still), ofNars(good)], [[undefined], [`bytes=${part}-`]]);
+  });
+
   test('that does not answer one request is asked again, while others are waited for no longer than usual', async () => {
     const objects = await makeClosure(scratch.join('some'), { seed: 'hedge', paths: 40, bytes: 40_000 });
     const store = await client.openStore(scratch.join('some-store'));
