@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { NarWork } from '@larder/signing/nar-work';
 import type { NarInfoCache } from './binary-cache/narinfo-cache.js';
-import { HttpClient, type HttpClientOptions, httpClientOptions } from './http/http-client.js';
+import { HttpClient } from './http/http-client.js';
+import { type HttpClientOptions, httpClientOptions } from './http/http-client-options.js';
 import type { OpenContext } from './open-store.js';
 import type { Settings } from './settings/settings.js';
 

@@ -1,16 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { chmod, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
 import { collectDeltas } from '@larder/cache-server/deltas/delta-retention';
 import { openFoundation } from '@larder/cache-server/start';
-import type { DeltasRequest } from '@larder/signing/download';
+import type { DeltasResponse } from '@larder/signing/download';
 import type { CopyEvent } from '@larder/substituter/copy/copy-events';
 import { addNar } from '@larder/substituter/local-store/add-path';
 import { pino } from 'pino';
@@ -18,6 +13,7 @@ import { makeScratch, type Scratch } from '../engines/scratch.js';
 import { errorOf, TestServer } from '../server/running.js';
 import { bare, commitOf, type SamplePath, samplePath } from '../server/sample-path.js';
 import { runLarder, TestClient } from './client.js';
+import { startFaultyRelay } from './faulty-cache.js';
 
 /** Two versions of something that does not compress: they share all but a little of `size` bytes. */
 function versions(name: string, size: number, references: readonly SamplePath[][] = [[], []]) {
@@ -102,7 +98,7 @@ describe('deltas', () => {
       finished.map(({ delta }) => delta),
       [false, false],
     );
-    assert.ok(slow.asked > 0);
+    assert.ok(slow.requests.some((request) => request.endsWith('/deltas')));
   });
 
   test('a base that is not what the database says costs nothing but the archive', async () => {
@@ -247,42 +243,14 @@ describe('deltas', () => {
 });
 
 /** The same server, but that its deltas always take ten minutes more. */
-async function startSlowMaker(url: string) {
-  let asked = 0;
-  const relay = createServer((request, response) => {
-    void buffer(request).then(async (body) => {
-      if (request.url?.endsWith('/deltas')) {
-        asked++;
-        const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
-        const { wanted } = JSON.parse(text.toString()) as DeltasRequest;
-        const offers = wanted.map(({ narHash, bases: [base] }) => ({ narHash, base, seconds: 600 }));
-        response.end(JSON.stringify({ offers }));
-        return;
-      }
-      const { method = 'GET', headers } = request;
-      const { host: _, connection: __, ...rest } = headers;
-      const answer = await fetch(`${url}${request.url}`, {
-        method,
-        headers: { ...(rest as Record<string, string>), 'accept-encoding': 'identity' },
-        ...(method === 'POST' ? { body } : {}),
-      });
-      const { 'content-encoding': ___, ...back } = Object.fromEntries(answer.headers);
-      response.writeHead(answer.status, back);
-      response.end(Buffer.from(await answer.arrayBuffer()));
-    });
+function startSlowMaker(url: string) {
+  return startFaultyRelay(url, ({ request, body }, response) => {
+    if (request.url?.endsWith('/deltas') !== true) return false;
+    const { offers } = JSON.parse(body.toString()) as DeltasResponse;
+    const late = offers.map(({ narHash, base }) => ({ narHash, base, seconds: 600 }));
+    response.end(JSON.stringify({ offers: late } satisfies DeltasResponse));
+    return true;
   });
-  relay.listen(0, '127.0.0.1');
-  await once(relay, 'listening');
-  return {
-    url: `http://127.0.0.1:${(relay.address() as AddressInfo).port}`,
-    get asked() {
-      return asked;
-    },
-    [Symbol.asyncDispose]: async () => {
-      relay.closeAllConnections();
-      await new Promise((resolve) => relay.close(resolve));
-    },
-  };
 }
 
 function noise(size: number): string {
