@@ -164,7 +164,7 @@ async function isLate(step: Promise<unknown>, patience: number): Promise<boolean
     () => false,
     () => false,
   );
-  return await Promise.race([done, late]).finally(() => clearTimeout(timer));
+  return Promise.race([done, late]).finally(() => clearTimeout(timer));
 }
 
 /** `validator` names the version that a range is to be of; a file that has `moved` is the same by its hash. */
