@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { setFlagsFromString } from 'node:v8';
 import type { Trust } from '@larder/signing/trust';
 import { type Client, createClient } from '@larder/substituter/client';
 import { loadSettings } from '@larder/substituter/config';
@@ -52,6 +53,12 @@ const refreshed = ['narinfo-cache-positive-ttl', 'narinfo-cache-negative-ttl'].m
   origin: '--refresh',
 }));
 
+/**
+ * V8 optimises a function after it ran for so long, counted in bytes of its code. Its own figure is for programs that run
+ * on: transfers spend their seconds in compression, hashing and the kernel, and a fifth of them went into optimising the rest.
+ */
+const BYTES_BEFORE_OPTIMISING = 1_000_000;
+
 /** What the client's verbs work with: settings, connections, and a signal that Ctrl-C raises. */
 export class ClientSession implements AsyncDisposable {
   readonly #client: Client;
@@ -65,8 +72,12 @@ export class ClientSession implements AsyncDisposable {
     process.once('SIGTERM', this.#onSignal);
   }
 
-  /** @param given a token, before the one in `--token-file` */
+  /**
+   * Before threads are started: V8 takes their compiled forms under the flags that they were made under.
+   * @param given a token, before the one in `--token-file`
+   */
   static async open(options: ClientOptions, given?: string): Promise<ClientSession> {
+    setFlagsFromString(`--interrupt-budget=${BYTES_BEFORE_OPTIMISING}`);
     const overrides = (options.option ?? []).map(([name, value]) => ({
       name,
       value,
