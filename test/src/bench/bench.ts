@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { deferRemoval } from '../engines/scratch.js';
 import { Nix } from '../oracle/nix.js';
 import { benchRebuild } from '../rebuild/rebuild-bench.js';
 import { benchBuilding } from './build.js';
@@ -53,6 +54,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   checkPrograms();
+  await using _kept = deferRemoval();
   const wanted = positionals.length === 0 ? names : positionals;
   const runs = Number(values.runs);
   const rows = await runOnClosure(wanted, runs);

@@ -19,7 +19,26 @@ export async function makeScratch(label: string): Promise<Scratch> {
     path,
     join: (...names) => join(path, ...names),
     async [Symbol.asyncDispose]() {
-      await removeTree(path);
+      if (deferred === undefined) await removeTree(path);
+      else deferred.push(path);
+    },
+  };
+}
+
+let deferred: string[] | undefined;
+
+/**
+ * Until it is disposed of, temporary directories stay when their holders are done. ext4 does not use the inodes of what was
+ * deleted within the last minutes, and looks through all of them for every file it makes: whatever is timed after a large
+ * tree was removed pays for that, up to half of its time.
+ */
+export function deferRemoval(): AsyncDisposable {
+  const paths: string[] = [];
+  deferred = paths;
+  return {
+    async [Symbol.asyncDispose]() {
+      deferred = undefined;
+      for (const path of paths) await removeTree(path);
     },
   };
 }
