@@ -8,7 +8,7 @@ import { benchEvaluation } from './evaluate.js';
 import { benchMemory } from './memory.js';
 import { benchProxied } from './proxied.js';
 import { formatTable, meetsAims, type Row, updateReport, writeReport } from './report.js';
-import { benchScale } from './scale.js';
+import { benchScaleOnPostgres, benchScaleOnSqlite } from './scale.js';
 import { benchServing } from './serve.js';
 import { prepareSetting, type Setting } from './setting.js';
 import { benchSlowLink } from './slow.js';
@@ -33,7 +33,8 @@ const alone: Readonly<Record<string, (runs: number) => Promise<readonly Row[]>>>
   delta: benchDeltas,
   proxy: benchProxied,
   rebuild: benchRebuild,
-  scale: benchScale,
+  'scale-sqlite': benchScaleOnSqlite,
+  'scale-postgresql': benchScaleOnPostgres,
 };
 
 const names = [...Object.keys(onClosure), ...Object.keys(alone)];

@@ -6,8 +6,9 @@ import { SecretKey } from '@larder/signing/key';
 import pg from 'pg';
 import { needsComponent } from '../engines/components.js';
 import { openDatabase } from '../engines/postgres.js';
-import { openBucket, type S3Bucket } from '../engines/s3.js';
+import { openBucket } from '../engines/s3.js';
 import { freePort, makeScratch } from '../engines/scratch.js';
+import { remoteEngines } from '../engines/server-engines.js';
 import { Nix } from '../oracle/nix.js';
 import { TestServer } from '../server/running.js';
 import { AtticServer } from './attic-server.js';
@@ -45,7 +46,7 @@ test('an attic server on PostgreSQL and S3 is taken over into a server on Postgr
   const { host } = new URL(bucket.endpoint);
   const from = `s3://${bucket.bucket}?endpoint=${host}&scheme=http&region=${bucket.region}`;
   const args = ['attic', '--database', theirs.url, '--storage', from, '--json'];
-  const toml = `${remote(target, ours.url)}\n[upstreams]\nallow_private = ["127.0.0.0/8"]\n`;
+  const toml = `${remoteEngines(target, ours)}\n[upstreams]\nallow_private = ["127.0.0.0/8"]\n`;
   const env = { AWS_ACCESS_KEY_ID: bucket.accessKeyId, AWS_SECRET_ACCESS_KEY: bucket.secretAccessKey };
 
   await t.test(
@@ -205,20 +206,6 @@ function refersTo(
   other: string,
 ): boolean {
   return storePath !== other && references.includes(other);
-}
-
-function remote(bucket: S3Bucket, database: string): string {
-  return `
-    [storage]
-    engine = "s3"
-    bucket = "${bucket.bucket}"
-    endpoint = "${bucket.endpoint}"
-    access_key_id = "${bucket.accessKeyId}"
-    secret_access_key = "${bucket.secretAccessKey}"
-    [database]
-    engine = "postgresql"
-    url = "${database}"
-  `;
 }
 
 /** All rows, to see that nothing was written. */
