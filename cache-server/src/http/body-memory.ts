@@ -37,7 +37,7 @@ export class BodyMemory {
 
   /** A body begins to come. Whoever reads it tells it how much it takes, and releases it when its request is over. */
   begin(): HeldBody {
-    const body = new HeldBody({
+    const body: HeldBody = new HeldBody({
       make: (bytes) => this.#makeRoom(bytes, body),
       free: (bytes, isExpanded) => {
         this.#held -= bytes;
