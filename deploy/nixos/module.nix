@@ -129,6 +129,8 @@ in
       limits.json = size "The largest request of the API.";
       limits.nar = size "The largest NAR, as uploaded and unpacked.";
       limits.headers = size "The largest headers of a request.";
+      limits.bodies = size "What all bodies that are read whole may take together.";
+      limits.patience = time "How long a request waits for memory.";
 
       timeouts.headers = time "For a request's headers to come in.";
       timeouts.idle = time "For silence in the middle of a request or answer.";
@@ -138,6 +140,7 @@ in
       uploads.compression_level = optional (types.ints.between 1 19) "Of zstd: 1 is fast, 19 small.";
       uploads.workers = number "Threads that verify and compress.";
       uploads.verify_references = flag "Whether declared references must occur in the NAR.";
+      uploads.memory = size "What uploads under way may take together; a quarter of the machine's memory by default.";
       uploads.pending = time "How long a narinfo waits for what it needs.";
       uploads.orphans = time "How long remains of dead uploads are left alone.";
       uploads.lease = time "For how long a replica holds what it works on, unless it says again that it does.";
@@ -165,6 +168,7 @@ in
 
       upstreams.timeout = time "For a cache behind a cache to answer.";
       upstreams.negative = time "For how long it is remembered that such a cache has not got a path.";
+      upstreams.allow_private = optional (types.listOf types.str) "Networks of the inside that such caches may be in.";
 
       keys.seal_key_file = text "Set by sealKeyFile.";
 

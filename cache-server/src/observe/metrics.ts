@@ -21,6 +21,13 @@ export interface MeasuredRequest {
   readonly sent: number;
 }
 
+/** Requests of one kind since counters last heard of them. */
+interface Tally extends Omit<MeasuredRequest, 'seconds'> {
+  requests: number;
+  received: number;
+  sent: number;
+}
+
 /** What Prometheus is told: https://prometheus.io/docs/practices/naming/ */
 export class Metrics {
   readonly registry = new Registry();
@@ -93,16 +100,23 @@ export class Metrics {
   }
 
   #isShared = false;
+  /** By all that tells them apart: each counter with labels looks them up by a text of its own, for every request. */
+  readonly #tallies = new Map<string, Tally>();
 
   /** From now on, what this process measures counts together with the others of the same server. */
   share(): void {
     this.#isShared = true;
-    shareMeasures(() => this.registry.getMetricsAsJSON());
+    shareMeasures(() => {
+      this.#settle();
+      return this.registry.getMetricsAsJSON();
+    });
   }
 
   /** In the text format of Prometheus. */
   text(): Promise<string> {
-    return this.#isShared ? askForMetrics() : this.registry.metrics();
+    if (this.#isShared) return askForMetrics();
+    this.#settle();
+    return this.registry.metrics();
   }
 
   /** For the storage and the database. */
@@ -112,16 +126,39 @@ export class Metrics {
     database: (kind, seconds, failed) => this.#database.observe({ kind, result: resultOf(failed) }, seconds),
   };
 
-  request(request: MeasuredRequest): void {
-    const { method, route, status, cache } = request;
-    this.#requests.inc({ method, route, status });
-    this.#seconds.observe({ method, route }, request.seconds);
-    const label = { cache: cache ?? '' };
-    this.#received.inc(label, request.received);
-    this.#sent.inc(label, request.sent);
-    if (!request.isLookup || cache === undefined) return;
-    if (status === 404) this.#lookups.inc({ cache, route, result: 'miss' });
-    else if (status < 400) this.#lookups.inc({ cache, route, result: 'hit' });
+  request({ method, route, status, seconds, cache, isLookup, received, sent }: MeasuredRequest): void {
+    this.#seconds.observe({ method, route }, seconds);
+    const key = `${method} ${status} ${route} ${cache ?? ''}`;
+    let tally = this.#tallies.get(key);
+    if (tally === undefined) {
+      tally = { method, route, status, cache, isLookup, requests: 0, received: 0, sent: 0 };
+      this.#tallies.set(key, tally);
+    }
+    tally.requests++;
+    tally.received += received;
+    tally.sent += sent;
+  }
+
+  /** Counts what was tallied. */
+  #settle(): void {
+    for (const {
+      method,
+      route,
+      status,
+      cache,
+      isLookup,
+      requests,
+      received,
+      sent,
+    } of this.#tallies.values()) {
+      this.#requests.inc({ method, route, status }, requests);
+      this.#received.inc({ cache: cache ?? '' }, received);
+      this.#sent.inc({ cache: cache ?? '' }, sent);
+      if (!isLookup || cache === undefined) continue;
+      if (status === 404) this.#lookups.inc({ cache, route, result: 'miss' }, requests);
+      else if (status < 400) this.#lookups.inc({ cache, route, result: 'hit' }, requests);
+    }
+    this.#tallies.clear();
   }
 
   narReceived(
