@@ -43,7 +43,7 @@ export async function benchSlowLink(runs: number): Promise<readonly Row[]> {
       if (rate === fast) {
         const theirs = await fetchOver(setting, rate, nixCopy);
         rows.push(
-          row(label, {
+          row(`${label}, against Nix`, {
             ours,
             than: `nix copy ${seconds(theirs.seconds)}`,
             ratio: ours.seconds / theirs.seconds,
@@ -53,11 +53,16 @@ export async function benchSlowLink(runs: number): Promise<readonly Row[]> {
       }
       const wire = (archives.bytes * 8) / rate;
       rows.push(
-        row(label, { ours, than: `the wire's ${seconds(wire)}`, ratio: ours.seconds / wire, aim: wireAim }),
+        row(`${label}, against the wire`, {
+          ours,
+          than: `the wire's ${seconds(wire)}`,
+          ratio: ours.seconds / wire,
+          aim: wireAim,
+        }),
       );
       if (rate === fast)
         rows.push(
-          row(label, {
+          row(`${label}, against the floor`, {
             ours,
             than: `unpacking alone ${seconds(floor.seconds)}`,
             ratio: ours.seconds / floor.seconds,
