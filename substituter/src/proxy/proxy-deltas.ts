@@ -29,6 +29,9 @@ export interface ProxyDeltasOptions {
 /** Milliseconds that paths gather in before it is asked for their deltas: clients ask for many narinfos at a time. */
 const GATHERING = 15;
 
+/** Milliseconds within which a delta that is being made is asked for outright: clients wait for one path after the other. */
+const SOON = 1000;
+
 /** Milliseconds for which it is remembered what the store has. */
 const STORE_MEMORY = 30_000;
 
@@ -113,7 +116,9 @@ export class ProxyDeltas {
     const planned = await this.#planned.get(info.storePath);
     // It is for once: what is gone from the shelf, or did not fit, comes as it is the next time.
     this.#planned.delete(info.storePath);
-    const { delta } = await this.#promised.decide({ ...found, delta: planned });
+    const { delta } = isSoon(planned)
+      ? { delta: planned }
+      : await this.#promised.decide({ ...found, delta: planned });
     if (delta === undefined || !(source instanceof BinaryCache)) return undefined;
     const compression = compressionOfUrl(name);
     if (compression !== 'zstd') return undefined;
@@ -139,6 +144,11 @@ export class ProxyDeltas {
       await incoming.close();
     }
   }
+}
+
+/** Whether it is there, or will be by the time that asking how it gets on would take: asking for it waits for it. */
+function isSoon(planned: PlannedDelta | undefined): boolean {
+  return (planned?.due ?? 0) < performance.now() + SOON;
 }
 
 function messageOf(error: unknown): string {
