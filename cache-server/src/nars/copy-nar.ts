@@ -1,10 +1,7 @@
 import { Hasher } from '@larder/signing/hash';
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
-import { addUsage } from '../database/tables/cache-usage.js';
-import { insertNarFacts } from '../database/tables/nar-facts.js';
-import { insertNar, type NarRow, queryNarAmong } from '../database/tables/nars.js';
-import { transact } from '../database/transaction.js';
+import { type NarRow, queryNarAmong } from '../database/tables/nars.js';
 import type { Lease, Leases } from '../leases/leases.js';
 import { bareHash } from '../publish/narinfo-text.js';
 import { narKey, objectKeys } from '../storage/object-key.js';
@@ -12,7 +9,7 @@ import type { ObjectStorage } from '../storage/storage.js';
 import type { NarReader, NarReading } from './nar-reader.js';
 import { narObject } from './nar-store.js';
 import { checkQuota } from './quota.js';
-import { packFacts } from './stored-facts.js';
+import { recordNar } from './record-nar.js';
 
 export interface CopyNarOptions {
   readonly database: Database;
@@ -90,16 +87,9 @@ async function store(
   await checkQuota(database, cache, staged.size);
   await staged.publish(key);
   const now = Date.now();
-  const row: NarRow = { ...found.row, cache_id: cache.id, created_at: now, expires_at: now + keepUnused };
-  const facts = await packFacts(row, reading);
-  await transact(database, async (db) => {
-    await lease.settle(db);
-    const isNew = await insertNar(db, row);
-    await insertNarFacts(db, facts);
-    if (isNew)
-      await addUsage(db, cache.id, { nars: 1, nar_bytes: row.file_size, unpacked_bytes: row.nar_size });
-  });
-  lease.settled();
+  const expiresAt = now + keepUnused;
+  const row: NarRow = { ...found.row, cache_id: cache.id, created_at: now, expires_at: expiresAt };
+  await recordNar(database, { row, reading, lease, expiresAt });
   return true;
 }
 

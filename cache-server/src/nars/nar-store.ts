@@ -1,10 +1,7 @@
 import type { Cache } from '../caches/cache.js';
 import type { Database } from '../database/database.js';
-import { addUsage } from '../database/tables/cache-usage.js';
-import { insertNarFacts } from '../database/tables/nar-facts.js';
-import { queryNarFile, upsertNarFile } from '../database/tables/nar-files.js';
-import { insertNar, type NarRow, prolongNar, queryNar } from '../database/tables/nars.js';
-import { transact } from '../database/transaction.js';
+import { queryNarFile } from '../database/tables/nar-files.js';
+import { type NarRow, prolongNar, queryNar } from '../database/tables/nars.js';
 import type { Lease, Leases } from '../leases/leases.js';
 import { bareHash } from '../publish/narinfo-text.js';
 import { objectKeys } from '../storage/object-key.js';
@@ -13,7 +10,8 @@ import type { ContentFacts } from './content-facts.js';
 import { NarIntake, type NarUpload, type VerifiedUpload } from './nar-intake.js';
 import type { IngestedNar, NarReader } from './nar-reader.js';
 import { checkQuota } from './quota.js';
-import { packFacts, StoredFacts } from './stored-facts.js';
+import { recordNar } from './record-nar.js';
+import { StoredFacts } from './stored-facts.js';
 import type { UploadRoom } from './upload-room.js';
 
 type OnReceived = (cache: Cache, nar: IngestedNar) => void;
@@ -140,38 +138,10 @@ export class NarStore {
       file: null,
       compression: null,
     };
-    await this.#record(row, { nar, lease, expiresAt, fileName: upload.fileName });
-    lease.settled();
+    const { fileName } = upload;
+    await recordNar(this.#database, { row, reading: nar, lease, expiresAt, fileName });
     this.#onReceived?.(cache, nar);
     return row;
-  }
-
-  async #record(
-    row: NarRow,
-    {
-      nar,
-      lease,
-      expiresAt,
-      fileName,
-    }: {
-      readonly nar: IngestedNar;
-      readonly lease: Lease;
-      readonly expiresAt: number;
-      readonly fileName: string | undefined;
-    },
-  ): Promise<void> {
-    const { cache_id, nar_hash: narHash } = row;
-    const facts = await packFacts(row, nar);
-    await transact(this.#database, async (db) => {
-      await lease.settle(db);
-      const isNew = await insertNar(db, row);
-      await insertNarFacts(db, facts);
-      if (fileName !== undefined)
-        await upsertNarFile(db, { cache_id, file_name: fileName, nar_hash: narHash });
-      if (isNew)
-        await addUsage(db, cache_id, { nars: 1, nar_bytes: row.file_size, unpacked_bytes: row.nar_size });
-      else await prolongNar(db, cache_id, { narHash, expiresAt });
-    });
   }
 
   /** What can be asked of a stored NAR. */
