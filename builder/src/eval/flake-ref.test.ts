@@ -31,3 +31,21 @@ test('what follows from the revision of a repository is not written', () => {
   const github = { type: 'github', owner: 'a', repo: 'b', rev, ...locked };
   assert.equal(formatFlakeRef(github), `github:a/b/${rev}?narHash=sha256-a%2Bb/c%3D`);
 });
+
+test('what a query has for the server stays in the address', () => {
+  const archive = parseFlakeRef('https://example.org/x.tar.gz?token=a/b+c&dir=lib&rev=1&narHash=sha256-x');
+  assert.deepEqual(archive, {
+    type: 'tarball',
+    url: 'https://example.org/x.tar.gz?token=a/b%2Bc',
+    dir: 'lib',
+    rev: '1',
+    narHash: 'sha256-x',
+  });
+  assert.equal(
+    formatFlakeRef(archive!),
+    'https://example.org/x.tar.gz?dir=lib&narHash=sha256-x&token=a/b%2Bc',
+  );
+  const repository = parseFlakeRef('git+https://example.org/x?token=a&ref=main');
+  assert.deepEqual(repository, { type: 'git', url: 'https://example.org/x?token=a', ref: 'main' });
+  assert.equal(formatFlakeRef(repository!), 'git+https://example.org/x?ref=main&token=a');
+});

@@ -7,6 +7,8 @@ const archiveEnding = /\.(zip|tar|tgz|tar\.gz|tar\.xz|tar\.bz2|tar\.zst)$/;
 const numeric = new Set(['lastModified', 'revCount']);
 const switches = new Set(['submodules', 'shallow', 'allRefs', 'exportIgnore', 'lfs', 'unpack']);
 
+const isArchive = (url: string): boolean => archiveEnding.test(url.replace(/\?.*$/, ''));
+
 const isRev = (text: string): boolean => /^[0-9a-f]{40}$/.test(text);
 
 function refOrRev(text: string | undefined): Record<string, string> {
@@ -16,9 +18,42 @@ function refOrRev(text: string | undefined): Record<string, string> {
   return both === null ? { ref: text } : { ref: both[1]!, rev: both[2]! };
 }
 
-function readQuery(query: string): Record<string, string | number | boolean> {
+/** What of a query is Nix's own, for kinds of references whose address has a query itself: the server gets the rest. */
+const own: Readonly<Record<string, ReadonlySet<string>>> = {
+  git: new Set(
+    'dir rev ref name narHash revCount lastModified shallow lfs submodules exportIgnore allRefs verifyCommit keytype publicKey publicKeys'.split(
+      ' ',
+    ),
+  ),
+  tarball: new Set('dir rev name narHash revCount lastModified unpack'.split(' ')),
+};
+
+/** A reference whose address has a query of its own. */
+function addressed(type: 'git' | 'tarball' | 'file', url: string, query: string): FlakeRef {
+  const known = type === 'git' ? own['git']! : own['tarball']!;
+  const all = entriesOf(query);
+  const rest = all.filter(([key]) => !known.has(key));
+  const extra = readEntries(all.filter(([key]) => known.has(key)));
+  return { type, url: `${url}${formatQuery(rest)}`, ...extra };
+}
+
+function formatQuery(entries: readonly (readonly [key: string, value: string])[]): string {
+  const text = entries.map(
+    ([key, value]) => `${key}=${encodeURIComponent(value).replaceAll('%2F', '/').replaceAll('%3A', ':')}`,
+  );
+  return text.length === 0 ? '' : `?${text.join('&')}`;
+}
+
+/** A plus is a plus in them. */
+function entriesOf(query: string): [key: string, value: string][] {
+  return [...new URLSearchParams(query.replaceAll('+', '%2B'))];
+}
+
+function readEntries(
+  entries: readonly (readonly [key: string, value: string])[],
+): Record<string, string | number | boolean> {
   const attrs: Record<string, string | number | boolean> = {};
-  for (const [key, value] of new URLSearchParams(query)) {
+  for (const [key, value] of entries) {
     if (numeric.has(key)) attrs[key] = Number(value);
     else if (switches.has(key)) attrs[key] = value === '1' || value === 'true';
     else attrs[key] = value;
@@ -34,20 +69,21 @@ export function parseFlakeRef(text: string): FlakeRef | undefined {
   const [withoutFragment] = text.split('#') as [string];
   const mark = withoutFragment.indexOf('?');
   const plain = mark < 0 ? withoutFragment : withoutFragment.slice(0, mark);
-  const extra = mark < 0 ? {} : readQuery(withoutFragment.slice(mark + 1));
+  const query = mark < 0 ? '' : withoutFragment.slice(mark + 1);
+  const extra = readEntries(entriesOf(query));
   const forge = /^(github|gitlab|sourcehut):([^/]+)\/([^/]+)(?:\/(.+))?$/.exec(plain);
   if (forge !== null) {
     const [, type, owner, repo, rest] = forge as unknown as [string, string, string, string, string?];
     return { type, owner, repo, ...refOrRev(rest), ...extra };
   }
-  if (plain.startsWith('git+')) return { type: 'git', url: plain.slice('git+'.length), ...extra };
-  if (plain.startsWith('git://')) return { type: 'git', url: plain, ...extra };
+  if (plain.startsWith('git+')) return addressed('git', plain.slice('git+'.length), query);
+  if (plain.startsWith('git://')) return addressed('git', plain, query);
   if (plain.startsWith('path:')) return { type: 'path', path: plain.slice('path:'.length), ...extra };
   if (/^[./]/.test(plain)) return { type: 'path', path: plain, ...extra };
   const archive = /^(tarball|file)\+(.*)$/.exec(plain);
-  if (archive !== null) return { type: archive[1]!, url: archive[2]!, ...extra };
+  if (archive !== null) return addressed(archive[1] as 'tarball' | 'file', archive[2]!, query);
   if (/^(https?|file):/.test(plain)) {
-    return { type: archiveEnding.test(plain) ? 'tarball' : 'file', url: plain, ...extra };
+    return addressed(archiveEnding.test(plain) ? 'tarball' : 'file', plain, query);
   }
   const indirect = /^(?:flake:)?([a-zA-Z][a-zA-Z0-9_-]*)(?:\/(.+))?$/.exec(plain);
   if (indirect === null) return undefined;
@@ -68,15 +104,13 @@ const queried: Readonly<Record<string, readonly string[]>> = {
 
 function withQuery(base: string, ref: FlakeRef): string {
   const shown = queried[String(ref['type'])];
-  const query = Object.keys(ref)
+  const attrs = Object.keys(ref)
     .filter((key) => key === 'dir' || (shown?.includes(key) ?? (key !== 'type' && key !== 'path')))
     .filter((key) => ref[key] !== false)
-    .sort()
-    .map((key) => {
-      const text = ref[key] === true ? '1' : ref[key]!.toString();
-      return `${key}=${encodeURIComponent(text).replaceAll('%2F', '/').replaceAll('%3A', ':')}`;
-    });
-  return query.length === 0 ? base : `${base}?${query.join('&')}`;
+    .map((key) => [key, ref[key] === true ? '1' : ref[key]!.toString()] as const);
+  const [address = '', query] = base.split('?');
+  const entries = [...attrs, ...entriesOf(query ?? '')];
+  return address + formatQuery(entries.sort(([a], [b]) => (a < b ? -1 : Number(a > b))));
 }
 
 /** Writes a flake reference as a URL, as the newest Nix does. */
@@ -100,7 +134,7 @@ export function formatFlakeRef(ref: FlakeRef): string {
       return withQuery(`flake:${text('id')}${tail}`, ref);
     case 'tarball':
     case 'file': {
-      const implied = archiveEnding.test(text('url')) === (text('type') === 'tarball');
+      const implied = isArchive(text('url')) === (text('type') === 'tarball');
       return withQuery(`${implied ? '' : `${text('type')}+`}${text('url')}`, ref);
     }
     default:
